@@ -1,0 +1,1 @@
+"""Carts up, bundles down, over MQTT."""

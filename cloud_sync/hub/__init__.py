@@ -1,0 +1,1 @@
+"""The part of cloud_sync that runs in the cloud."""

@@ -1,0 +1,1 @@
+"""The on-device process: frames in, cart lines out."""

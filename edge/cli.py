@@ -1,0 +1,72 @@
+"""The `shelfgate` command.
+
+Names every command and where it lives; a command's module is imported only when that command is
+called, so that the device never loads what only the hub or the training needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": "edge.commands.run:run",
+    "replay": "edge.commands.replay:replay",
+    "demo": "edge.commands.demo:demo",
+    "simulate": "edge.commands.simulate:simulate",
+    "doctor": "edge.commands.doctor:doctor",
+    "bench": "edge.commands.bench:bench",
+    "models": "edge.commands.models:models",
+    "detector": "models.detector_commands:detector",
+    "hub": "cloud_sync.hub.commands:hub",
+}
+
+EXTRAS = {"detector": "train", "hub": "hub", "demo": "hub"}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def __init__(self, *args: Any, targets: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._targets = targets
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order they are documented."""
+        return list(self._targets)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None where there is none of that name.
+
+        Raises click.ClickException where the command needs an extra that is not installed.
+        """
+        target = self._targets.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name and error.name.split(".")[0] in {"edge", "models", "cloud_sync"}:
+                raise
+            extra = EXTRAS.get(cmd_name, "dev")
+            raise click.ClickException(
+                f"`shelfgate {cmd_name}` needs the package {error.name!r}, which is not installed: "
+                f"pip install 'shelfgate[{extra}]'"
+            ) from error
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    targets=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="shelfgate")
+def main() -> None:
+    """A checkout-free store on ordinary cameras.
+
+    Example: shelfgate replay clip.mp4 --json
+    """

@@ -1,0 +1,1 @@
+"""Commands of `shelfgate` that run on the device; loaded when called."""

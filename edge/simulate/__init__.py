@@ -1,0 +1,1 @@
+"""A store that renders itself, with exact truth."""

@@ -1,0 +1,1 @@
+"""Bundles, tables and catalogues; enrolment, evaluation, training."""
