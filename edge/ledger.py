@@ -259,8 +259,8 @@ class Ledger:
         with self._file.reading() as rows:
             return int(rows.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
-    def _append(self, rows: sqlite3.Connection, kind: type[E], event_id: str, **fields: Any) -> E:
-        entry = kind(
+    def _append(self, rows: sqlite3.Connection, shape: type[E], event_id: str, **fields: Any) -> E:
+        entry = shape(
             event_id=event_id,
             ledger=self._file.ledger,
             sequence=ledger_rows.last_sequence(rows) + 1,
@@ -271,7 +271,7 @@ class Ledger:
             payload = encode(entry)
         except MessageError as error:
             raise LedgerError(f"event {event_id!r} cannot be booked: {error}") from error
-        tag = str(kind.__struct_config__.tag)
+        tag = str(shape.__struct_config__.tag)
         rows.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
             (
