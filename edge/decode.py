@@ -111,7 +111,8 @@ def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.
     area_one = np.prod(one[:, 2:] - one[:, :2], axis=1)
     area_other = np.prod(other[:, 2:] - other[:, :2], axis=1)
     union = area_one[:, None] + area_other[None, :] - shared
-    return (shared / np.maximum(union, 1e-9)).astype(np.float32)
+    ratio: NDArray[np.float32] = (shared / np.maximum(union, 1e-9)).astype(np.float32)
+    return ratio
 
 
 def suppress(
