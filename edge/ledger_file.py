@@ -71,13 +71,16 @@ class SettleError(LedgerError):
 class LedgerFile:
     """One connection to a ledger's file, safe to share between threads.
 
+    durable: a transaction is on the disk when it returns; else a power cut may undo the last ones,
+        whole and in order.
     Opening makes the file where there is none. Several processes may have the same file open.
     Raises LedgerError where the file is no ledger or belongs to another device, LedgerFull where
     there is no room to make it.
     """
 
-    def __init__(self, path: Path, device: str) -> None:
+    def __init__(self, path: Path, device: str, *, durable: bool = True) -> None:
         self.path = path
+        self._durable = durable
         self._lock = threading.RLock()
         made = not path.exists()
         with self._explained():
@@ -87,10 +90,10 @@ class LedgerFile:
             )
         try:
             self.ledger = self._prepare(device)
-        except BaseException:
+        except BaseException as error:
             self._connection.close()
-            if made:
-                self._remove_if_unmade()
+            if made and isinstance(error, LedgerFull):
+                self._remove()
             raise
 
     def close(self) -> None:
@@ -130,7 +133,9 @@ class LedgerFile:
     def _prepare(self, device: str) -> str:
         with self._explained():
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(
+                f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}"
+            )
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA journal_size_limit = 16777216")
         with self.transaction() as rows:
@@ -153,7 +158,7 @@ class LedgerFile:
             )
         return str(ledger)
 
-    def _remove_if_unmade(self) -> None:
+    def _remove(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 

@@ -1,0 +1,319 @@
+"""The device's side of the line: its outbox to the hub, and commands to the appliance.
+
+An entry is sent at QoS 1, in a bounded window, and stays in the outbox until the hub itself has
+acknowledged it; what is not acknowledged in time, or was under way when the line broke, is sent
+again. The MQTT client's own memory is never the only place where an entry is, and is emptied at
+every connect. The appliance runs an agent in its own process and knows it through a protocol class.
+
+Two threads: the MQTT client's, which only puts what comes in into a bounded queue (and waits where
+it is full), and the agent's own, which does everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from cloud_sync.device.outbox import Outbox
+from cloud_sync.device.window import Window
+from cloud_sync.messages import (
+    Ack,
+    CloseSession,
+    Command,
+    MessageError,
+    OpenSession,
+    Reply,
+    Telemetry,
+    decode,
+    decode_as,
+    encode,
+)
+from cloud_sync.topics import Address, Channel
+from edge.ledger import LedgerError
+
+log = logging.getLogger(__name__)
+
+SESSION_EXPIRY_S = 7 * 24 * 3600
+"""How long the broker keeps commands for a device that is away."""
+
+INBOX = 1_000
+POLL_S = 0.1
+NO_MATCHING_SUBSCRIBERS = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """How the line is, for the page.
+
+    up: connected to the broker. waiting: entries that the hub does not have.
+    hub_at: Unix seconds of the hub's last acknowledgement to this agent, None before the first.
+    problem: what is wrong, for a person; None where nothing is.
+    """
+
+    up: bool
+    waiting: int
+    hub_at: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    receive_maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Disconnected:
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _NobodyListens:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    payload: bytes
+    reply_to: str | None
+    correlation: bytes | None
+
+
+_Happening = _Connected | _Disconnected | _NobodyListens | _Asked | Ack
+
+
+class Agent:
+    """Keeps a device's ledger and the hub in step.
+
+    on_command: carries out a command and gives the answer; called in the agent's thread. It must
+        be safe to be called twice with the same command.
+    window: entries under way at most. resend_after_s: how long the hub may take before an entry is
+        sent again; doubles while it does not answer.
+    keepalive_s: how soon a dead line is noticed. telemetry_s: how often the state is published.
+    Raises LedgerError where the ledger cannot be opened, MessageError where site or device cannot
+    be names.
+    """
+
+    def __init__(
+        self,
+        ledger_path: Path,
+        host: str,
+        port: int,
+        device: str,
+        site: str,
+        on_command: Callable[[Command], Reply],
+        *,
+        window: int = 256,
+        resend_after_s: float = 10.0,
+        keepalive_s: int = 15,
+        telemetry_s: float = 30.0,
+        software: str = "unknown",
+        bundle: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._address = Address(site, device)
+        self._outbox = Outbox(ledger_path, device)
+        self._on_command = on_command
+        self._host, self._port, self._keepalive_s = host, port, keepalive_s
+        self._telemetry_s = telemetry_s
+        self._telemetry_at = 0.0
+        self._software, self._bundle = software, bundle
+        self._most = window
+        self._window = Window(self._outbox, window, resend_after_s)
+        self._inbox: queue.Queue[_Happening] = queue.Queue(INBOX)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
+        self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
+        self._client = self._make_client()
+
+    @property
+    def state(self) -> LinkState:
+        """How the line is; safe to read from any thread."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin; returns at once, and connects whenever the broker can be reached."""
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        self._client.connect_async(
+            self._host,
+            self._port,
+            keepalive=self._keepalive_s,
+            clean_start=False,
+            properties=properties,
+        )
+        self._thread.start()
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye and end; what the hub does not have stays in the outbox."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+            if self._state.up:
+                self._publish_telemetry(online=False).wait_for_publish(2.0)
+            self._client.disconnect()
+            self._client.loop_stop()
+        self._state = replace(self._state, up=False, problem="stopped")
+        self._outbox.close()
+
+    def _make_client(self) -> mqtt.Client:
+        address = self._address
+        client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=f"shelfgate/{address.site}/{address.device}",
+            protocol=mqtt.MQTTv5,
+        )
+        client.max_inflight_messages_set(0)  # the window bounds them
+        client.reconnect_delay_set(min_delay=1, max_delay=60)
+        client.will_set(
+            address.topic(Channel.TELEMETRY), encode(self._telemetry(False)), qos=1, retain=True
+        )
+        client.on_connect = self._when_connected
+        client.on_disconnect = self._when_disconnected
+        client.on_connect_fail = lambda *_: self._put(_Disconnected("the broker does not answer"))
+        client.on_publish = self._when_published
+        client.on_message = self._when_message
+        return client
+
+    # The MQTT client's thread.
+
+    def _when_connected(
+        self, client: mqtt.Client, _: Any, __: Any, reason: Any, properties: Any
+    ) -> None:
+        client.drop_out_messages()
+        if reason.is_failure:
+            self._put(_Disconnected(f"the broker refuses us: {reason}"))
+            return
+        for channel in (Channel.ACKS, Channel.COMMANDS):
+            client.subscribe(self._address.topic(channel), qos=1)
+        self._put(_Connected(getattr(properties, "ReceiveMaximum", 65_535)))
+
+    def _when_disconnected(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
+        self._put(_Disconnected(f"the line broke: {reason}"))
+
+    def _when_published(self, _: mqtt.Client, __: Any, ___: int, reason: Any, ____: Any) -> None:
+        if reason is not None and reason.value == NO_MATCHING_SUBSCRIBERS:
+            self._put(_NobodyListens())
+
+    def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._address.topic(Channel.ACKS):
+            try:
+                self._put(decode_as(Ack, message.payload))
+            except MessageError as error:
+                log.warning("an acknowledgement that cannot be read: %s", error)
+        else:
+            reply_to = getattr(message.properties, "ResponseTopic", None)
+            correlation = getattr(message.properties, "CorrelationData", None)
+            self._put(_Asked(message.payload, reply_to, correlation))
+
+    def _put(self, happening: _Happening) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._inbox.put(happening, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+
+    # The agent's thread.
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._take_in()
+                if self._state.up:
+                    self._window.send(self._publish)
+                    self._tell()
+            except LedgerError as error:
+                log.error("%s", error)
+                self._state = replace(self._state, problem=str(error))
+                self._stopping.wait(1.0)
+
+    def _take_in(self) -> None:
+        """Wait a moment for what comes in, then take all of it."""
+        acks: list[Ack] = []
+        happening: _Happening | None
+        try:
+            happening = self._inbox.get(timeout=POLL_S)
+        except queue.Empty:
+            happening = None
+        while happening is not None:
+            if isinstance(happening, Ack):
+                acks.append(happening)
+            else:
+                self._take(happening)
+            try:
+                happening = self._inbox.get_nowait()
+            except queue.Empty:
+                happening = None
+        ours = [ack for ack in acks if ack.ledger == self._outbox.ledger_id]
+        if ours:
+            self._window.done([one for ack in ours for one in ack.ranges])
+            self._state = replace(self._state, hub_at=time.time(), problem=None)
+
+    def _take(self, happening: _Connected | _Disconnected | _NobodyListens | _Asked) -> None:
+        if isinstance(happening, _Asked):
+            self._answer(happening)
+        elif isinstance(happening, _NobodyListens):
+            self._window.nobody_listens()
+            self._state = replace(self._state, problem="no hub listens at the broker")
+        elif isinstance(happening, _Disconnected):
+            if self._state.up or self._state.problem != happening.problem:
+                log.info("%s", happening.problem)
+            self._state = replace(self._state, up=False, problem=happening.problem)
+        else:
+            self._window.restart(min(self._most, max(1, happening.receive_maximum - 4)))
+            self._telemetry_at = 0.0
+            self._state = replace(self._state, up=True, problem=None)
+            log.info("connected to %s:%d", self._host, self._port)
+
+    def _answer(self, asked: _Asked) -> None:
+        try:
+            command = decode(asked.payload)
+            if isinstance(command, OpenSession | CloseSession):
+                reply = self._on_command(command)
+            else:
+                reply = Reply(ok=False, detail=f"not a command: {type(command).__name__}")
+        except (MessageError, LedgerError) as error:
+            reply = Reply(ok=False, detail=str(error)[:2_000])
+        topic = asked.reply_to or self._address.topic(Channel.REPLIES)
+        properties = Properties(PacketTypes.PUBLISH)
+        if asked.correlation is not None:
+            properties.CorrelationData = asked.correlation
+        try:
+            self._client.publish(topic, encode(reply), qos=1, properties=properties)
+        except ValueError as error:
+            log.warning("a reply cannot be sent to %r: %s", topic, error)
+
+    def _publish(self, payload: bytes) -> bool:
+        topic = self._address.topic(Channel.EVENTS)
+        return self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._telemetry_at >= self._telemetry_s or self._telemetry_at == 0.0:
+            self._telemetry_at = now
+            self._publish_telemetry(online=True)
+
+    def _publish_telemetry(self, online: bool) -> mqtt.MQTTMessageInfo:
+        topic = self._address.topic(Channel.TELEMETRY)
+        return self._client.publish(topic, encode(self._telemetry(online)), qos=1, retain=True)
+
+    def _telemetry(self, online: bool) -> Telemetry:
+        return Telemetry(
+            online=online,
+            at=time.time(),
+            ledger=self._outbox.ledger_id,
+            waiting=self._outbox.depth(),
+            last_sequence=self._outbox.last_sequence(),
+            software=self._software,
+            bundle=self._bundle(),
+        )
