@@ -1,8 +1,9 @@
 """Find people, hands and products in a picture.
 
 The detector confirms and explains what the shelf saw: how many bottles stand here, whose arm
-reaches in. Networks are OpenVINO IRs in a folder with a `detector.json` that says how to read them, so that
-one can be exchanged for another by name. Called by the pipeline; pure: array in, detections out.
+reaches in. Networks are OpenVINO IRs in a folder with a `detector.json` that says how to read
+them, so that one can be exchanged for another by name. Called by the pipeline; pure: array in,
+detections out.
 """
 
 from __future__ import annotations
