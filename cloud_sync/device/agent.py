@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from cloud_sync.device.outbox import Outbox
 from cloud_sync.device.window import Window
@@ -38,6 +36,7 @@ from cloud_sync.messages import (
     decode_as,
     encode,
 )
+from cloud_sync.mqtt import connect_properties, make_client, publish_properties
 from cloud_sync.topics import Address, Channel
 from edge.ledger import LedgerError
 
@@ -48,6 +47,7 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 
 INBOX = 1_000
 POLL_S = 0.1
+LOOK_S = 0.5
 NO_MATCHING_SUBSCRIBERS = 0x10
 
 
@@ -124,7 +124,7 @@ class Agent:
         self._on_command = on_command
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._telemetry_s = telemetry_s
-        self._telemetry_at = 0.0
+        self._telemetry_at = self._look_at = 0.0
         self._software, self._bundle = software, bundle
         self._most = window
         self._window = Window(self._outbox, window, resend_after_s)
@@ -141,14 +141,12 @@ class Agent:
 
     def start(self) -> None:
         """Begin; returns at once, and connects whenever the broker can be reached."""
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
         self._client.connect_async(
             self._host,
             self._port,
             keepalive=self._keepalive_s,
             clean_start=False,
-            properties=properties,
+            properties=connect_properties(SESSION_EXPIRY_S),
         )
         self._thread.start()
         self._client.loop_start()
@@ -167,13 +165,7 @@ class Agent:
 
     def _make_client(self) -> mqtt.Client:
         address = self._address
-        client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
-            client_id=f"shelfgate/{address.site}/{address.device}",
-            protocol=mqtt.MQTTv5,
-        )
-        client.max_inflight_messages_set(0)  # the window bounds them
-        client.reconnect_delay_set(min_delay=1, max_delay=60)
+        client = make_client(f"shelfgate/{address.site}/{address.device}")
         client.will_set(
             address.topic(Channel.TELEMETRY), encode(self._telemetry(False)), qos=1, retain=True
         )
@@ -207,13 +199,13 @@ class Agent:
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):
             try:
-                self._put(decode_as(Ack, message.payload))
+                self._put(decode_as(Ack, bytes(message.payload)))
             except MessageError as error:
                 log.warning("an acknowledgement that cannot be read: %s", error)
         else:
             reply_to = getattr(message.properties, "ResponseTopic", None)
             correlation = getattr(message.properties, "CorrelationData", None)
-            self._put(_Asked(message.payload, reply_to, correlation))
+            self._put(_Asked(bytes(message.payload), reply_to, correlation))
 
     def _put(self, happening: _Happening) -> None:
         while not self._stopping.is_set():
@@ -232,6 +224,7 @@ class Agent:
                 if self._state.up:
                     self._window.send(self._publish)
                     self._tell()
+                self._look()
             except LedgerError as error:
                 log.error("%s", error)
                 self._state = replace(self._state, problem=str(error))
@@ -285,9 +278,7 @@ class Agent:
         except (MessageError, LedgerError) as error:
             reply = Reply(ok=False, detail=str(error)[:2_000])
         topic = asked.reply_to or self._address.topic(Channel.REPLIES)
-        properties = Properties(PacketTypes.PUBLISH)
-        if asked.correlation is not None:
-            properties.CorrelationData = asked.correlation
+        properties = publish_properties(correlation=asked.correlation)
         try:
             self._client.publish(topic, encode(reply), qos=1, properties=properties)
         except ValueError as error:
@@ -302,6 +293,12 @@ class Agent:
         if now - self._telemetry_at >= self._telemetry_s or self._telemetry_at == 0.0:
             self._telemetry_at = now
             self._publish_telemetry(online=True)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._state = replace(self._state, waiting=self._outbox.depth())
 
     def _publish_telemetry(self, online: bool) -> mqtt.MQTTMessageInfo:
         topic = self._address.topic(Channel.TELEMETRY)

@@ -1,0 +1,88 @@
+"""Open the hub's database and bring its schema up to date.
+
+SQLite by default; any SQLAlchemy URL of PostgreSQL for real use.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+KNOWN = ("sqlite", "postgresql")
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the text says why and what to do."""
+
+
+def open_database(url: str) -> Engine:
+    """Give an engine for a database URL, or for the path of an SQLite file.
+
+    Raises DatabaseError where the URL is none, or names a database that the hub does not know.
+    """
+    text = url if "://" in url else f"sqlite:///{url}"
+    try:
+        parsed = make_url(text)
+        backend = parsed.get_backend_name()
+        if backend not in KNOWN:
+            raise DatabaseError(f"database {backend!r}: the hub knows {' and '.join(KNOWN)}")
+        if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite")
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise DatabaseError(f"database {url!r}: {error}") from error
+    except OSError as error:
+        raise DatabaseError(f"database {url!r}: {error.strerror}") from error
+    if backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def migrate(engine: Engine) -> str:
+    """Bring the schema to this version's; give the revision. Raises DatabaseError."""
+    try:
+        with engine.begin() as connection:
+            configuration = _configuration()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database cannot be migrated: {error}") from error
+    return _head()
+
+
+def check(engine: Engine) -> None:
+    """Make sure that the database answers and has this version's schema. Raises DatabaseError."""
+    try:
+        with engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database does not answer: {error}") from error
+    if revision != _head():
+        raise DatabaseError(
+            f"the database's schema is {revision or 'empty'}, this hub needs {_head()}: "
+            "run `shelfgate hub migrate`"
+        )
+
+
+def _head() -> str:
+    return str(ScriptDirectory.from_config(_configuration()).get_current_head())
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return configuration
+
+
+def _prepare_sqlite(connection: object, _: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

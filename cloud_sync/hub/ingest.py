@@ -1,0 +1,164 @@
+"""The hub's ingest worker: from the broker to the database, and the acknowledgements back.
+
+A device's entry is acknowledged after the commit that holds it, never before: to the broker, which
+may then forget it, and to the device, which then takes it out of its outbox. Workers share one
+subscription, so that more workers are more throughput; the broker gives each only as many messages
+as it has room for.
+
+Two threads: the MQTT client's, which queues what comes (at most `BATCH_MOST` twice, the receive
+maximum bounds it), and the worker's, which writes and acknowledges.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_sync.hub.store import Arrived, Store, Taken, ranges
+from cloud_sync.messages import Ack, encode
+from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.topics import Channel, every_device
+
+log = logging.getLogger(__name__)
+
+SESSION_EXPIRY_S = 24 * 3600
+BATCH_MOST = 500
+GROUP = "hub"
+PAUSE_MOST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    arrived: Arrived
+    mid: int
+    qos: int
+    connection: int
+
+
+class Ingest:
+    """One worker; worker: its name, the same after a restart, another for every worker.
+
+    store: where it writes. start() returns at once; stop() leaves the rest to the broker.
+    """
+
+    def __init__(self, store: Store, host: str, port: int, worker: str = "1") -> None:
+        self._store = store
+        self._host, self._port = host, port
+        self._deliveries: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._connection = 0
+        self._problem: str | None = "not connected to the broker yet"
+        self._database_problem: str | None = None
+        self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
+        self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
+        self._client.on_connect = self._when_connected
+        self._client.on_disconnect = self._when_disconnected
+        self._client.on_connect_fail = self._when_no_answer
+        self._client.on_message = self._when_message
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from working, for a person; None where nothing does."""
+        return self._problem or self._database_problem
+
+    def start(self) -> None:
+        """Begin; connects whenever the broker can be reached."""
+        self._client.connect_async(
+            self._host,
+            self._port,
+            keepalive=30,
+            clean_start=False,
+            properties=connect_properties(SESSION_EXPIRY_S, receive_maximum=2 * BATCH_MOST),
+        )
+        self._thread.start()
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """End; what is not committed stays with the broker."""
+        self._stopping.set()
+        self._deliveries.put(None)
+        self._thread.join()
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._problem = "stopped"
+
+    # The MQTT client's thread.
+
+    def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
+        if reason.is_failure:
+            self._problem = f"the broker refuses us: {reason}"
+            log.error("%s", self._problem)
+            return
+        self._connection += 1
+        client.subscribe(every_device(Channel.EVENTS, shared_by=GROUP), qos=1)
+        client.subscribe(every_device(Channel.TELEMETRY), qos=1)
+        self._problem = None
+        log.info("connected to the broker at %s:%d", self._host, self._port)
+
+    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
+        self._problem = f"the line to the broker broke: {reason}"
+        log.warning("%s", self._problem)
+
+    def _when_no_answer(self, _: paho.Client, __: Any) -> None:
+        self._problem = f"the broker at {self._host}:{self._port} does not answer"
+
+    def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        arrived = Arrived(message.topic, bytes(message.payload), message.retain)
+        self._deliveries.put(_Delivery(arrived, message.mid, message.qos, self._connection))
+
+    # The worker's thread.
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            batch = self._next_batch()
+            if batch:
+                taken = self._write([one.arrived for one in batch])
+                if taken is not None:
+                    self._acknowledge(batch, taken)
+
+    def _next_batch(self) -> list[_Delivery]:
+        batch: list[_Delivery] = []
+        delivery = self._deliveries.get()
+        while delivery is not None:
+            batch.append(delivery)
+            if len(batch) == BATCH_MOST:
+                break
+            try:
+                delivery = self._deliveries.get_nowait()
+            except queue.Empty:
+                break
+        return batch
+
+    def _write(self, messages: list[Arrived]) -> Taken | None:
+        """Write until the database takes it; None where we are told to stop before."""
+        pause_s = 0.5
+        while not self._stopping.is_set():
+            try:
+                taken = self._store.take(messages)
+            except SQLAlchemyError as error:
+                self._database_problem = f"the database does not take events: {error}"[:500]
+                log.error("%s; next try in %.1f s", self._database_problem, pause_s)
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MOST_S)
+            else:
+                self._database_problem = None
+                if taken.unread:
+                    log.warning("kept %d messages that cannot be read", taken.unread)
+                return taken
+        return None
+
+    def _acknowledge(self, batch: Iterable[_Delivery], taken: Taken) -> None:
+        for (address, ledger), sequences in taken.sequences.items():
+            ack = Ack(ledger=ledger, ranges=ranges(sequences))
+            # At QoS 0: a device that misses it sends again and is told again.
+            self._client.publish(address.topic(Channel.ACKS), encode(ack), qos=0)
+        for delivery in batch:
+            if delivery.qos and delivery.connection == self._connection:
+                self._client.ack(delivery.mid, delivery.qos)

@@ -1,0 +1,207 @@
+"""Write what devices sent: each entry once, everything that came together in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cloud_sync.hub.tables import Base, DeviceRow, EventRow, SessionRow, UnreadRow
+from cloud_sync.messages import (
+    LedgerEntry,
+    LineSettled,
+    MessageError,
+    SessionClosed,
+    SessionOpened,
+    Telemetry,
+    Unread,
+    decode,
+)
+from cloud_sync.topics import Address, Channel, parse
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message as it came; retained: the broker kept it, it may be old."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was committed: sequences by device and ledger, and how many messages were unreadable."""
+
+    sequences: dict[tuple[Address, str], list[int]]
+    unread: int
+
+
+@dataclass(slots=True)
+class _Batch:
+    events: list[Row] = field(default_factory=list)
+    opened: list[Row] = field(default_factory=list)
+    closed: list[Row] = field(default_factory=list)
+    devices: dict[tuple[str, str], Row] = field(default_factory=dict)
+    unread: list[Row] = field(default_factory=list)
+    sequences: dict[tuple[Address, str], list[int]] = field(default_factory=dict)
+
+
+class Store:
+    """Takes batches of messages into the database.
+
+    clock: Unix seconds.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+
+    def take(self, messages: Iterable[Arrived]) -> Taken:
+        """Write a batch; when it returns, all of it is committed.
+
+        An entry that is there already changes nothing, and is reported as taken: the device wants
+        to know that it is here. What cannot be read is kept as it came.
+        Raises sqlalchemy.exc.SQLAlchemyError where the database does not take it; then nothing is
+        written.
+        """
+        batch = _Batch()
+        for message in messages:
+            self._sort(batch, message)
+        with self._engine.begin() as connection:
+            self._once(connection, EventRow, batch.events, ("site", "device", "event_id"))
+            self._upsert(connection, SessionRow, batch.opened, ("opened_at",))
+            self._upsert(connection, SessionRow, batch.closed, ("closed_at",))
+            devices = [batch.devices[key] for key in sorted(batch.devices)]
+            self._upsert(connection, DeviceRow, devices, DEVICE_COLUMNS)
+            self._once(connection, UnreadRow, batch.unread, ("digest",))
+        return Taken(batch.sequences, len(batch.unread))
+
+    def _sort(self, batch: _Batch, arrived: Arrived) -> None:
+        try:
+            address, channel = parse(arrived.topic)
+            message = decode(arrived.payload)
+            if isinstance(message, Unread):
+                head = message.head
+                self._keep(batch, arrived, f"schema {head.schema}, {head.type}: newer than ours")
+                if channel is Channel.EVENTS and head.ledger and head.sequence:
+                    _note(batch, address, head.ledger, head.sequence)
+            elif channel is Channel.EVENTS and isinstance(message, LedgerEntry):
+                self._event(batch, address, message, arrived.payload)
+                _note(batch, address, message.ledger, message.sequence)
+            elif channel is Channel.TELEMETRY and isinstance(message, Telemetry):
+                self._device(batch, address, message, arrived.retained)
+            else:
+                raise MessageError(f"a {type(message).__name__} does not belong here")
+        except MessageError as error:
+            self._keep(batch, arrived, str(error))
+
+    def _event(self, batch: _Batch, address: Address, entry: LedgerEntry, payload: bytes) -> None:
+        whose = {"site": address.site, "device": address.device}
+        batch.events.append(
+            {
+                **whose,
+                "event_id": entry.event_id,
+                "ledger": entry.ledger,
+                "sequence": entry.sequence,
+                "type": str(type(entry).__struct_config__.tag),
+                "session": entry.session,
+                "item": entry.item if isinstance(entry, LineSettled) else None,
+                "recorded_at": entry.recorded_at,
+                "received_at": self._clock(),
+                "payload": payload,
+            }
+        )
+        if isinstance(entry, SessionOpened):
+            row = {**whose, "session": entry.session, "opened_at": entry.recorded_at}
+            batch.opened.append(row)
+        elif isinstance(entry, SessionClosed):
+            row = {**whose, "session": entry.session, "closed_at": entry.recorded_at}
+            batch.closed.append(row)
+
+    def _device(
+        self, batch: _Batch, address: Address, telemetry: Telemetry, retained: bool
+    ) -> None:
+        now = self._clock()
+        batch.devices[address.site, address.device] = {
+            "site": address.site,
+            "device": address.device,
+            "online": telemetry.online,
+            "at": telemetry.at,
+            "seen_at": min(now, telemetry.at) if retained else now,
+            "ledger": telemetry.ledger,
+            "waiting": telemetry.waiting,
+            "last_sequence": telemetry.last_sequence,
+            "software": telemetry.software,
+            "bundle": telemetry.bundle,
+        }
+
+    def _keep(self, batch: _Batch, arrived: Arrived, reason: str) -> None:
+        content = arrived.topic.encode() + b"\0" + arrived.payload
+        batch.unread.append(
+            {
+                "topic": arrived.topic[:1_000],
+                "reason": reason[:1_000],
+                "received_at": self._clock(),
+                "digest": hashlib.sha256(content).hexdigest(),
+                "payload": arrived.payload,
+            }
+        )
+
+    def _once(
+        self, connection: Connection, table: type[Base], rows: list[Row], key: Sequence[str]
+    ) -> None:
+        if rows:
+            # In one order, so that two workers never wait for each other's rows.
+            rows.sort(key=lambda row: tuple(row[column] for column in key))
+            statement = self._insert(table).on_conflict_do_nothing(index_elements=list(key))
+            connection.execute(statement, rows)
+
+    def _upsert(
+        self, connection: Connection, table: type[Base], rows: list[Row], columns: Sequence[str]
+    ) -> None:
+        if rows:
+            key = [column.name for column in table.__table__.primary_key]
+            # Once each: PostgreSQL does not change a row twice in one statement.
+            by_key = {tuple(row[column] for column in key): row for row in rows}
+            rows = [by_key[one] for one in sorted(by_key)]
+            insert = self._insert(table)
+            statement = insert.on_conflict_do_update(
+                index_elements=key, set_={name: insert.excluded[name] for name in columns}
+            )
+            connection.execute(statement, rows)
+
+
+DEVICE_COLUMNS = (
+    "online",
+    "at",
+    "seen_at",
+    "ledger",
+    "waiting",
+    "last_sequence",
+    "software",
+    "bundle",
+)
+
+
+def _note(batch: _Batch, address: Address, ledger: str, sequence: int) -> None:
+    batch.sequences.setdefault((address, ledger), []).append(sequence)
+
+
+def ranges(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Write numbers as runs: first and last, inclusive."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(sequences)):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return tuple(runs)

@@ -1,0 +1,43 @@
+"""The parts of the MQTT client that device and hub share."""
+
+from __future__ import annotations
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+
+def make_client(client_id: str, *, manual_ack: bool = False) -> paho.Client:
+    """Make an MQTT 5 client that reconnects by itself, with back-off from 1 to 60 seconds.
+
+    It holds back nothing: who publishes bounds what is under way.
+    manual_ack: a message that came is acknowledged when the caller says so.
+    """
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
+    )
+    client.max_inflight_messages_set(0)
+    client.reconnect_delay_set(min_delay=1, max_delay=60)
+    return client
+
+
+def connect_properties(session_expiry_s: int, receive_maximum: int | None = None) -> Properties:
+    """Say how long the broker keeps our session, and how many messages we take at a time."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session_expiry_s
+    if receive_maximum is not None:
+        properties.ReceiveMaximum = receive_maximum
+    return properties
+
+
+def publish_properties(
+    *, response_topic: str | None = None, correlation: bytes | None = None
+) -> Properties:
+    """Say where an answer is wanted, and which question it answers."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    if response_topic is not None:
+        properties.ResponseTopic = response_topic
+    if correlation is not None:
+        properties.CorrelationData = correlation
+    return properties
