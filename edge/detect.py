@@ -1,44 +1,35 @@
 """Find people, hands and products in a picture.
 
 The detector confirms and explains what the shelf saw: how many bottles stand here, whose arm
-reaches in. Networks are OpenVINO IRs in a folder with a `detector.json` that says how to read
-them, so that one can be exchanged for another by name. Called by the pipeline; pure: array in,
-detections out.
+reaches in. Networks lie in folders and can be exchanged for one another by name; what is in such a
+folder, and how it runs, is `models.detection`. Called by the pipeline; pure: array in, detections
+out.
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Protocol
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from edge.decode import Candidates, Scale, UltralyticsDecoder, YoloxDecoder, letterbox, suppress
+from models.detection import LABELS, Detection, DetectorError, Label, OpenVinoDetector, describe
 
-Label = Literal["person", "hand", "product"]
-LABELS: tuple[Label, ...] = get_args(Label)
+__all__ = [
+    "LABELS",
+    "SHIPPED",
+    "Detection",
+    "Detector",
+    "DetectorError",
+    "Label",
+    "OpenVinoDetector",
+    "folder_of",
+    "load_detector",
+]
 
 SHIPPED = Path(__file__).parent / "detectors"
 """Where the networks that come with the package lie, a folder each."""
-
-
-class DetectorError(Exception):
-    """A detector that is not there or cannot be read; the message says which file and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """box: x1, y1, x2, y2 in pixels of the picture; score in [0, 1]."""
-
-    box: tuple[float, float, float, float]
-    score: float
-    label: Label
 
 
 class Detector(Protocol):
@@ -47,112 +38,6 @@ class Detector(Protocol):
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Find what is in image, (H, W, 3) uint8 BGR, best first."""
         ...
-
-
-class Decoder(Protocol):
-    """Raw network output in, boxes in pixels of the network's input out."""
-
-    def decode(self, output: NDArray[np.float32], min_score: float) -> Candidates:
-        """Keep what scores at least min_score."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What `detector.json` says about a network.
-
-    kind: how its input is prepared and its output read.
-    input_size: side of the square input in pixels.
-    labels: our word for each of its classes, None for classes that are no concern of ours.
-    """
-
-    kind: Literal["yolox", "ultralytics"]
-    model: Path
-    input_size: int
-    labels: tuple[Label | None, ...]
-
-
-class OpenVinoDetector:
-    """A network on OpenVINO. One picture at a time, or many with several in flight."""
-
-    def __init__(
-        self, description: Description, *, threads: int | None = None, min_score: float = 0.3
-    ) -> None:
-        """Compile the network.
-
-        threads: CPU threads to use, None for OpenVINO's choice.
-        Raises DetectorError if the network cannot be read or has another shape than described.
-        """
-        self._description = description
-        self._min_score = min_score
-        self._properties: dict[str, Any] = {}
-        if threads is not None:
-            self._properties["INFERENCE_NUM_THREADS"] = threads
-        self._core = ov.Core()
-        self._model = _read(self._core, description)
-        self._decoder = _decoder(description)
-        self._request = self._compile("LATENCY").create_infer_request()
-        self._queue: ov.AsyncInferQueue | None = None
-
-    def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
-        """Find what is in image, (H, W, 3) uint8 BGR, best first."""
-        blob, scale = letterbox(image, self._description.input_size)
-        self._request.infer([blob], share_inputs=True)
-        return self._detections(self._request.get_output_tensor(0).data, scale, image.shape)
-
-    def detect_many(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detection]]:
-        """Find what is in each image, in their order, with as many in flight as the CPU can use.
-
-        Consumes images only a few ahead of what was asked for.
-        """
-        queue = self._throughput_queue()
-        done: dict[int, list[Detection]] = {}
-        waiting: deque[int] = deque()
-
-        def collect(request: ov.InferRequest, about: tuple[int, Scale, tuple[int, ...]]) -> None:
-            number, scale, shape = about
-            done[number] = self._detections(request.get_output_tensor(0).data, scale, shape)
-
-        queue.set_callback(collect)
-        try:
-            for number, image in enumerate(images):
-                blob, scale = letterbox(image, self._description.input_size)
-                queue.start_async([blob], (number, scale, image.shape))
-                waiting.append(number)
-                while waiting and waiting[0] in done:
-                    yield done.pop(waiting.popleft())
-        finally:
-            queue.wait_all()
-        while waiting:
-            yield done.pop(waiting.popleft())
-
-    def _throughput_queue(self) -> ov.AsyncInferQueue:
-        if self._queue is None:
-            self._queue = ov.AsyncInferQueue(self._compile("THROUGHPUT"))
-        return self._queue
-
-    def _compile(self, hint: str) -> ov.CompiledModel:
-        properties = {"PERFORMANCE_HINT": hint, **self._properties}
-        return self._core.compile_model(self._model, "CPU", properties)
-
-    def _detections(
-        self, output: NDArray[np.float32], scale: Scale, shape: tuple[int, ...]
-    ) -> list[Detection]:
-        found = self._decoder.decode(output, self._min_score)
-        labels = self._description.labels
-        boxes = scale.to_picture(found.boxes, width=shape[1], height=shape[0])
-        words = np.array([LABELS.index(label) if label else -1 for label in labels])[found.classes]
-        whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        ours = np.flatnonzero((words >= 0) & whole)
-        keep = ours[suppress(boxes[ours], found.scores[ours], words[ours])]
-        return [
-            Detection(
-                box=cast(tuple[float, float, float, float], tuple(boxes[i].tolist())),
-                score=float(found.scores[i]),
-                label=LABELS[words[i]],
-            )
-            for i in keep
-        ]
 
 
 def load_detector(
@@ -169,8 +54,7 @@ def load_detector(
 
 def folder_of(name: str) -> Path:
     """Return the folder of a detector. Raises DetectorError where there is none."""
-    shipped = SHIPPED / name
-    for folder in (shipped, Path(name)):
+    for folder in (SHIPPED / name, Path(name)):
         if (folder / "detector.json").is_file():
             return folder
     known = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/detector.json")))
@@ -178,66 +62,3 @@ def folder_of(name: str) -> Path:
         f"no detector {name!r}: neither one that ships ({known}) "
         "nor a folder that holds a detector.json"
     )
-
-
-def describe(folder: Path) -> Description:
-    """Read the `detector.json` of folder.
-
-    It says `kind` ("yolox" or "ultralytics"), `model` (file name, optional), `input_size` (pixels),
-    `classes` (the network's names, in its order) and `labels` (name -> person, hand or product;
-    classes that are not named there are ignored; without it, names are taken as they are).
-    Raises DetectorError if something is missing or not understood.
-    """
-    path = folder / "detector.json"
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        kind, size, classes = said["kind"], said["input_size"], list(said["classes"])
-        words = said.get("labels") or {name: name for name in classes}
-        labels = tuple(words.get(name) for name in classes)
-        model = folder / said.get("model", "model.xml")
-    except (OSError, ValueError) as error:
-        raise DetectorError(f"{path}: cannot be read as JSON: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DetectorError(f"{path}: needs kind, input_size and classes: {error}") from error
-    if kind not in ("yolox", "ultralytics"):
-        raise DetectorError(f"{path}: kind is {kind!r}; it must be 'yolox' or 'ultralytics'")
-    if not isinstance(size, int) or size <= 0 or size % 32:
-        raise DetectorError(f"{path}: input_size is {size!r}; it must be a multiple of 32")
-    wrong = sorted({str(label) for label in labels} - {"None", *LABELS})
-    if wrong:
-        raise DetectorError(f"{path}: label {wrong[0]!r}: must be one of {', '.join(LABELS)}")
-    if not model.is_file():
-        raise DetectorError(f"{model}: the network is missing")
-    return Description(kind, model, size, labels)
-
-
-def _decoder(description: Description) -> Decoder:
-    if description.kind == "yolox":
-        return YoloxDecoder(description.input_size)
-    return UltralyticsDecoder()
-
-
-def _read(core: ov.Core, description: Description) -> ov.Model:
-    """Read the network and fold the conversion from a uint8 picture into it."""
-    try:
-        model = core.read_model(description.model)
-    except RuntimeError as error:
-        line = str(error).strip().splitlines()[-1].strip()
-        raise DetectorError(f"{description.model}: cannot be read as a network: {line}") from error
-    size, classes = description.input_size, len(description.labels)
-    inputs = [list(each.get_partial_shape().to_shape()) for each in model.inputs]
-    if inputs != [[1, 3, size, size]]:
-        raise DetectorError(f"{description.model}: takes {inputs}, not one 1x3x{size}x{size}")
-    wanted = 5 + classes if description.kind == "yolox" else 4 + classes
-    shape = list(model.output(0).get_partial_shape().to_shape())
-    if wanted not in shape[1:]:
-        raise DetectorError(f"{description.model}: gives {shape}, which is not {classes} classes")
-    steps = ov.preprocess.PrePostProcessor(model)
-    taken = steps.input()
-    taken.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    taken.model().set_layout(ov.Layout("NCHW"))
-    taken.preprocess().convert_element_type(ov.Type.f32)
-    if description.kind == "ultralytics":
-        taken.tensor().set_color_format(ov.preprocess.ColorFormat.BGR)
-        taken.preprocess().convert_color(ov.preprocess.ColorFormat.RGB).scale(255.0)
-    return steps.build()

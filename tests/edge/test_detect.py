@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.decode import UltralyticsDecoder, YoloxDecoder, letterbox, overlap, suppress
 from edge.detect import SHIPPED, Detection, DetectorError, OpenVinoDetector, load_detector
+from models.detection_boxes import UltralyticsDecoder, YoloxDecoder, letterbox, overlap, suppress
 
 
 @pytest.fixture(scope="module")
