@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from edge.frame import Frame
 from edge.live_link import Link
+from edge.mjpeg_stream import open_live
 from edge.picture_watch import OK, PictureWatch, Verdict
 from edge.source import Health, State, without_password
 from edge.stream_clock import LiveClock
-from edge.video_device import Device, OpenedVideo, Picture
+from edge.video_device import Device, Picture
 
 LOOK_EVERY_S = 0.2
 MOST_STUCK_LINKS = 3
@@ -63,7 +64,7 @@ class LiveSource:
         source: str,
         camera: str,
         *,
-        open_device: Callable[[str], Device] = OpenedVideo,
+        open_device: Callable[[str], Device] = open_live,
         patience: Patience = Patience(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
