@@ -1,0 +1,40 @@
+# make demo   a whole store on this machine, with its page       make test   every test
+# make setup  what both need, in .venv                           make lint   ruff and mypy
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PYTHON
+
+.PHONY: setup train demo test lint clean
+
+setup: $(VENV)/.setup
+
+train: $(VENV)/.train
+
+demo: setup
+	$(BIN)/shelfgate demo $(ARGS)
+
+test: setup train
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.setup: setup.cfg pyproject.toml tools/system-packages.sh
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "shelfgate needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	tools/system-packages.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable '.[hub,dev]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.setup
+	$(PIP) install --editable '.[train]'
+	@touch $@
