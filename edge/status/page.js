@@ -347,16 +347,31 @@ function draw(state) {
   document.body.dataset.ready = "yes";
 }
 
+// The box says something at least every five seconds; a box that was unplugged says nothing at all.
+const SILENCE_MS = 15000;
+const RETRY_MS = 1500;
+
 function follow() {
   const source = new EventSource("api/stream");
-  source.addEventListener("state", (message) => {
+  let watchdog = 0;
+  const lost = () => {
+    clearTimeout(watchdog);
+    source.close();
+    byId("away").hidden = false;
+    setTimeout(follow, RETRY_MS);
+  };
+  const heard = () => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(lost, SILENCE_MS);
     byId("away").hidden = true;
+  };
+  source.addEventListener("state", (message) => {
+    heard();
     draw(JSON.parse(message.data));
   });
-  source.addEventListener("error", () => {
-    byId("away").hidden = false;
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 3000);
-  });
+  source.addEventListener("still", heard);
+  source.addEventListener("error", lost);
+  watchdog = setTimeout(lost, SILENCE_MS);
 }
 
 byId("open-session").addEventListener("submit", async (submit) => {

@@ -13,7 +13,7 @@ from contextlib import suppress
 from starlette.concurrency import run_in_threadpool
 
 VIEWERS_MAX = 32
-KEEPALIVE_S = 15.0
+KEEPALIVE_S = 5.0
 
 
 class TooManyViewers(Exception):
@@ -66,13 +66,12 @@ class StateStream:
 
     async def _events(self, mailbox: asyncio.Queue[str | None]) -> AsyncIterator[str]:
         try:
-            yield "retry: 2000\n\n"
             _replace(mailbox, await run_in_threadpool(self._read))
             while True:
                 try:
                     text = await asyncio.wait_for(mailbox.get(), KEEPALIVE_S)
                 except TimeoutError:
-                    yield ": still here\n\n"
+                    yield "event: still\ndata:\n\n"
                     continue
                 if text is None:
                     return

@@ -147,7 +147,7 @@ def test_the_stream_sends_the_state_when_it_changes(client: httpx.Client, shop: 
 
 def test_the_server_stops_while_somebody_watches(server: StatusServer) -> None:
     with httpx.stream("GET", server.url + "api/stream", timeout=10) as answer:
-        next(answer.iter_lines())
+        next(answer.iter_lines())  # it is connected
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 3.0
