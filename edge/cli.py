@@ -23,7 +23,25 @@ COMMANDS = {
     "hub": "cloud_sync.hub.commands:hub",
 }
 
+SUMMARIES = {
+    "run": "Run the appliance: cameras in, carts out.",
+    "replay": "Run the same pipeline over a recording, as fast as it goes.",
+    "demo": "Show a whole store on this machine.",
+    "simulate": "Render a store with exact ground truth.",
+    "doctor": "Say what is missing or wrong on this box, and what to do.",
+    "bench": "Measure speed and accuracy.",
+    "models": "Train, enrol, calibrate, evaluate and bundle recognition models.",
+    "detector": "Train, evaluate and export the detector.",
+    "hub": "Run the hub and steer the fleet.",
+}
+
 EXTRAS = {"detector": "train", "hub": "hub", "demo": "hub"}
+
+
+class BadInput(click.ClickException):
+    """What was handed to a command cannot be used: one clear line, and exit code 2."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -57,6 +75,11 @@ class LazyGroup(click.Group):
                 f"pip install 'shelfgate[{extra}]'"
             ) from error
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing one: some need what is not installed here."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES.get(name, "")) for name in self._targets])
 
 
 @click.group(

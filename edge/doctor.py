@@ -1,0 +1,265 @@
+"""Look over a box: what shelfgate needs, what is there, and what to do about the rest.
+
+Each check looks at one thing, never raises for what it finds, and gives a `Finding`. Called by
+`shelfgate doctor`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edge.capture import CaptureError, LiveSource, Recording
+from edge.config import CameraSettings, Config
+from edge.source import State, is_recording, without_password
+from edge.zones import ZoneError, check_inside
+
+OLDEST_PYTHON = (3, 11)
+RELEASED_S = 1_760_000_000
+"""When this was written, in seconds since 1970: no clock that is right is earlier."""
+CAMERA_ANSWERS_S = 8.0
+
+
+class Outcome(StrEnum):
+    """A warning is something the box runs without."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and, unless all is well, what to do."""
+
+    check: str
+    outcome: Outcome
+    found: str
+    advice: str = ""
+
+
+Check = Callable[[], Finding]
+
+
+def checks(config: Config) -> Iterator[tuple[str, Check]]:
+    """Give every check for a configuration, with its name, in the order they are worth reading."""
+    yield "python", check_python
+    yield "opencv", check_opencv
+    yield "openvino", check_openvino
+    yield "onnxruntime", partial(check_onnxruntime, config.gate.runtime == "onnxruntime")
+    yield "bundle", partial(check_bundle, config.bundle.path, config.gate.runtime)
+    if config.detector.enabled:
+        yield "detector", partial(check_detector, config.detector.name)
+    yield "state folder", partial(check_state, config.device.state_dir)
+    yield "disk space", partial(check_disk, config.device.state_dir, config.ledger.min_free_mb)
+    yield "clock", check_clock
+    yield "mosquitto", check_mosquitto
+    for camera in config.cameras:
+        yield f"camera {camera.id}", partial(check_camera, camera)
+
+
+def check_python() -> Finding:
+    """The interpreter is new enough."""
+    found = f"Python {platform.python_version()}"
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", Outcome.FAILED, found, "install Python 3.11 or newer")
+    return Finding("python", Outcome.OK, found)
+
+
+def check_opencv() -> Finding:
+    """OpenCV is there and decodes a video: it writes one of ten frames and reads it back."""
+    name = "opencv"
+    try:
+        import cv2
+        import numpy as np
+    except ImportError as error:
+        return Finding(name, Outcome.FAILED, str(error), "apt-get install libgl1 libglib2.0-0")
+    with tempfile.TemporaryDirectory(prefix="shelfgate-doctor-") as folder:
+        path = Path(folder) / "clip.mp4"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (64, 48))
+        for level in range(10):
+            writer.write(np.full((48, 64, 3), 20 * level, np.uint8))
+        writer.release()
+        try:
+            frames = sum(1 for _ in Recording(path, "doctor"))
+        except CaptureError:
+            frames = 0
+    found = f"OpenCV {cv2.__version__}, {frames} of 10 frames decoded"
+    if frames != 10:
+        advice = "reinstall it with its decoder: pip install --force-reinstall opencv-python"
+        return Finding(name, Outcome.FAILED, found, advice)
+    return Finding(name, Outcome.OK, found)
+
+
+def check_openvino() -> Finding:
+    """OpenVINO is there and has a device to compute on."""
+    name = "openvino"
+    try:
+        import openvino
+
+        core = openvino.Core()
+        devices = [
+            f"{key} ({core.get_property(key, 'FULL_DEVICE_NAME')})"
+            for key in core.available_devices
+        ]
+    except (ImportError, RuntimeError) as error:
+        advice = "pip install --force-reinstall openvino"
+        return Finding(name, Outcome.FAILED, str(error).splitlines()[0], advice)
+    if not devices:
+        advice = 'set [gate] runtime = "onnxruntime" and [detector] enabled = false'
+        return Finding(name, Outcome.FAILED, "no device to compute on", advice)
+    return Finding(name, Outcome.OK, f"OpenVINO {_version('openvino')}: {', '.join(devices)}")
+
+
+def check_onnxruntime(needed: bool) -> Finding:
+    """ONNX Runtime is there; only a warning where the configuration does not ask for it."""
+    name = "onnxruntime"
+    try:
+        import onnxruntime
+
+        providers = ", ".join(onnxruntime.get_available_providers())
+    except ImportError as error:
+        outcome = Outcome.FAILED if needed else Outcome.WARNING
+        return Finding(name, outcome, str(error), "pip install --force-reinstall onnxruntime")
+    return Finding(name, Outcome.OK, f"ONNX Runtime {_version('onnxruntime')}: {providers}")
+
+
+def check_bundle(path: Path | None, runtime: str) -> Finding:
+    """The bundle is whole, and decides its own test crops here as it did where it was made."""
+    from edge.embed import Recogniser
+    from edge.runtime import RuntimeUnavailable
+    from models.bundle import DEFAULT_BUNDLE, BundleError, load_bundle
+
+    try:
+        bundle = load_bundle(path or DEFAULT_BUNDLE)
+        Recogniser(bundle, runtime).check()
+    except BundleError as error:
+        advice = "install the bundle again" if path else "install shelfgate again"
+        return Finding("bundle", Outcome.FAILED, str(error), advice)
+    except RuntimeUnavailable as error:
+        advice = 'try the other runtime: [gate] runtime = "openvino" or "onnxruntime"'
+        return Finding("bundle", Outcome.FAILED, str(error), advice)
+    tests = len(bundle.self_tests)
+    found = f"{bundle.bundle_id} version {bundle.version}, {tests} test crops decided as expected"
+    return Finding("bundle", Outcome.OK, found)
+
+
+def check_detector(network: str) -> Finding:
+    """The detector loads and looks at a picture."""
+    import numpy as np
+
+    from edge.detect import load_detector
+
+    started_s = time.perf_counter()
+    try:
+        load_detector(network).detect(np.full((360, 640, 3), 114, np.uint8))
+    except Exception as error:
+        advice = "set [detector] name to one that ships, or enabled = false to run without"
+        return Finding("detector", Outcome.FAILED, str(error).splitlines()[0], advice)
+    elapsed_ms = 1000 * (time.perf_counter() - started_s)
+    return Finding("detector", Outcome.OK, f"{network} loads and looks within {elapsed_ms:.0f} ms")
+
+
+def check_state(folder: Path) -> Finding:
+    """The state folder can be written to, or made; nothing is left there."""
+    name = "state folder"
+    existing = _nearest_existing(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".shelfgate-doctor-"):
+            pass
+    except OSError as error:
+        found = f"{existing}: {(error.strerror or str(error)).lower()}"
+        advice = "make it writable for the user shelfgate runs as, or set [device] state_dir"
+        return Finding(name, Outcome.FAILED, found, advice)
+    will = "" if folder.is_dir() else ", will be made at the first start"
+    return Finding(name, Outcome.OK, f"{folder}{will}")
+
+
+def check_disk(folder: Path, min_free_mb: int) -> Finding:
+    """There is room for the ledger and its evidence."""
+    free_mb = shutil.disk_usage(_nearest_existing(folder)).free // 1_000_000
+    found = f"{free_mb} MB free"
+    if free_mb < min_free_mb:
+        advice = f"free some: under {min_free_mb} MB no evidence is kept"
+        return Finding("disk space", Outcome.FAILED, found, advice)
+    if free_mb < 10 * min_free_mb:
+        return Finding("disk space", Outcome.WARNING, found, "free some before it runs out")
+    return Finding("disk space", Outcome.OK, found)
+
+
+def check_clock() -> Finding:
+    """The clock is not obviously wrong: receipts carry its time."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    if time.time() < RELEASED_S:
+        return Finding("clock", Outcome.FAILED, f"it says {now}", "timedatectl set-ntp true")
+    return Finding("clock", Outcome.OK, now)
+
+
+def check_mosquitto() -> Finding:
+    """An MQTT broker can be started here; only `demo`, the tests and a store's server need one."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    found = shutil.which("mosquitto", path=path)
+    if found is None:
+        advice = "for `shelfgate demo`: apt-get install mosquitto"
+        return Finding("mosquitto", Outcome.WARNING, "not installed", advice)
+    return Finding("mosquitto", Outcome.OK, found)
+
+
+def check_camera(camera: CameraSettings) -> Finding:
+    """A camera answers with a picture, and its zones lie in it."""
+    name = f"camera {camera.id}"
+    shown = without_password(camera.source)
+    size, message = _first_picture(camera)
+    if size is None:
+        advice = "check its power, cable and address, and [[camera]] source"
+        return Finding(name, Outcome.FAILED, message, advice)
+    try:
+        check_inside(camera.zones, *size)
+    except ZoneError as error:
+        return Finding(name, Outcome.FAILED, str(error), "draw its zones anew")
+    return Finding(name, Outcome.OK, f"{shown}: {size[0]} x {size[1]} pixels")
+
+
+def _first_picture(camera: CameraSettings) -> tuple[tuple[int, int] | None, str]:
+    """Return the size of a camera's picture, or None and why there is none."""
+    if is_recording(camera.source):
+        try:
+            recording = Recording(camera.source, camera.id)
+        except CaptureError as error:
+            return None, str(error)
+        recording.stop()
+        return recording.size, ""
+    source = LiveSource(camera.source, camera.id)
+    try:
+        frame = source.read(CAMERA_ANSWERS_S)
+        if frame is not None:
+            return (frame.image.shape[1], frame.image.shape[0]), ""
+        health = source.health
+        lost = health.state is State.LOST
+        return None, health.message if lost else f"{without_password(camera.source)}: no picture"
+    finally:
+        source.stop()
+
+
+def _nearest_existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
