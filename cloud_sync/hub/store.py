@@ -77,6 +77,8 @@ class Store:
         for message in messages:
             self._sort(batch, message)
         with self._engine.begin() as connection:
+            # In one order, so that two workers never wait for each other's rows.
+            batch.events.sort(key=lambda row: (row["site"], row["device"], row["sequence"]))
             self._once(connection, EventRow, batch.events, ("site", "device", "event_id"))
             self._upsert(connection, SessionRow, batch.opened, ("opened_at",))
             self._upsert(connection, SessionRow, batch.closed, ("closed_at",))
@@ -160,8 +162,6 @@ class Store:
         self, connection: Connection, table: type[Base], rows: list[Row], key: Sequence[str]
     ) -> None:
         if rows:
-            # In one order, so that two workers never wait for each other's rows.
-            rows.sort(key=lambda row: tuple(row[column] for column in key))
             statement = self._insert(table).on_conflict_do_nothing(index_elements=list(key))
             connection.execute(statement, rows)
 

@@ -1,0 +1,115 @@
+"""Small builders: a device's ledger with events in it, a hub process, and its answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from edge.events import DecidedEvent, Kind, ShelfEvent
+from edge.gate import Candidate, Decision, Verdict
+from edge.ledger import Booking, Ledger, Provenance
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "from edge.cli import main; main()"
+BUNDLE = Provenance(bundle="default", bundle_version="1", model="all@1", table="all@1")
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+PRICES = {"cola": 150, "chips": 275, "soap": 320}
+
+
+def an_event(
+    event_id: str,
+    kind: str = "pick",
+    sku: str | None = "cola",
+    *,
+    time_s: float = 1.0,
+    quantity: int = 1,
+    verdict: Verdict | None = None,
+) -> DecidedEvent:
+    """An event, accepted where it has a sku and for review where it has none."""
+    event = ShelfEvent(
+        kind=Kind(kind),
+        time_s=time_s,
+        decided_s=time_s + 1.0,
+        camera="cam-1",
+        zone="shelf-1",
+        box=(1.0, 2.0, 3.0, 4.0),
+        quantity=quantity,
+        crops=(PICTURE,),
+        before=PICTURE,
+        after=PICTURE,
+    )
+    settled = verdict or (Verdict.REVIEW if sku is None else Verdict.ACCEPT)
+    decision = Decision(settled, sku, 0.125, (Candidate(sku or "cola", 0.125),), "all")
+    return DecidedEvent(event_id, event, decision)
+
+
+def book(ledger: Ledger, event: DecidedEvent) -> Booking | None:
+    """Book an event at the price its product has here."""
+    price = PRICES.get(event.decision.sku or "")
+    return ledger.book(
+        event, BUNDLE, [f"{event.event_id}.jpg"], price, None if price is None else "EUR"
+    )
+
+
+def until(true: Callable[[], bool], within_s: float = 15.0) -> None:
+    """Wait for something to become true; fail where it does not."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.03)
+
+
+class HubProcess:
+    """A real hub in a process of its own."""
+
+    def __init__(self, database: str, broker_port: int, log: Path, worker: str = "1") -> None:
+        self._database, self._broker_port, self._log = database, broker_port, log
+        self._worker = worker
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again."""
+        arguments = ["hub", "serve", "--migrate", "--json", "--port", "0"]
+        arguments += ["--database", self._database, "--broker-port", str(self._broker_port)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *arguments, "--worker", self._worker],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=self._log.open("ab"),
+            text=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self._log.read_text()
+        self.url = json.loads(line)["api"]
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._process.terminate()
+        self._process.wait(15)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Ask the API."""
+        answer = httpx.get(self.url + path, params=query, timeout=10.0)
+        answer.raise_for_status()
+        return answer.json()
+
+    def totals(self) -> dict[str, int]:
+        """The total of every session, open and closed."""
+        carts = self.get("/carts", limit=1000) + self.get("/receipts", limit=1000)
+        return {cart["session"]: cart["total_minor"] for cart in carts}
