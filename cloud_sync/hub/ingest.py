@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
+from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_sync.hub.store import Arrived, Store, Taken, ranges
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SESSION_EXPIRY_S = 24 * 3600
 BATCH_MOST = 500
+AT_LEAST_ONCE = SubscribeOptions(qos=1)
 GROUP = "hub"
 PAUSE_MOST_S = 30.0
 
@@ -59,6 +61,7 @@ class Ingest:
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
         self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
         self._client.on_connect = self._when_connected
+        self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
         self._client.on_connect_fail = self._when_no_answer
         self._client.on_message = self._when_message
@@ -97,14 +100,23 @@ class Ingest:
             log.error("%s", self._problem)
             return
         self._connection += 1
-        client.subscribe(every_device(Channel.EVENTS, shared_by=GROUP), qos=1)
-        client.subscribe(every_device(Channel.TELEMETRY), qos=1)
-        self._problem = None
-        log.info("connected to the broker at %s:%d", self._host, self._port)
+        events = every_device(Channel.EVENTS, shared_by=GROUP)
+        telemetry = every_device(Channel.TELEMETRY)
+        client.subscribe([(events, AT_LEAST_ONCE), (telemetry, AT_LEAST_ONCE)])
+
+    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._problem = f"the broker refuses our subscription: {', '.join(refused)}"
+            log.error("%s", self._problem)
+        else:
+            self._problem = None
+            log.info("taking events from the broker at %s:%d", self._host, self._port)
 
     def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._problem = f"the line to the broker broke: {reason}"
-        log.warning("%s", self._problem)
+        if not self._stopping.is_set():
+            log.warning("%s", self._problem)
 
     def _when_no_answer(self, _: paho.Client, __: Any) -> None:
         self._problem = f"the broker at {self._host}:{self._port} does not answer"
