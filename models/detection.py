@@ -1,8 +1,8 @@
 """A detection network: a folder that describes it, and the object that runs it.
 
 A folder holds an OpenVINO IR and a `detector.json` that says how to read it, so that one network
-can be exchanged for another. Ground floor: the device finds things with it (`edge.detect`), and what
-trains detectors judges them with the very same code.
+can be exchanged for another. Ground floor: the device finds things with it (`edge.detect`), and
+what trains detectors judges them with the very same code.
 """
 
 from __future__ import annotations
