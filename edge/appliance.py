@@ -1,0 +1,172 @@
+"""The appliance: all its parts, put together, started and stopped.
+
+Reads like the picture in the design: a source, a pipeline and a thread for each camera; one
+bookkeeper between them and the ledger; an agent that carries the ledger to the hub; a page that
+shows it all. Everything it keeps lies in one folder, which one appliance at a time may use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from cloud_sync.device.agent import Agent
+from edge.bookkeeper import Bookkeeper
+from edge.camera_worker import CameraWorker, Pipeline
+from edge.capture import open_source
+from edge.config import Config
+from edge.embed import Recogniser
+from edge.evidence import EvidenceFolder
+from edge.ledger import Ledger
+from edge.status.server import StatusServer
+from edge.storefront import Identity, Storefront
+from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+
+POLL_S = 0.1
+
+
+class ApplianceError(Exception):
+    """The appliance cannot start; the message says why and what to do, in one line."""
+
+
+class Appliance:
+    """One box.
+
+    Making it opens everything that can be wrong; `start` sets it going, `stop` ends it in good
+    order: cameras first, then what they left to book, then the link, the page and the ledger.
+    Raises ApplianceError, BundleError, CaptureError, LedgerError, PageError, RuntimeUnavailable or
+    ZoneError, with everything that was opened closed again.
+    """
+
+    def __init__(self, config: Config) -> None:
+        if not config.cameras:
+            raise ApplianceError("no camera is configured: add a [[camera]] with id and source")
+        self._parts = ExitStack()
+        try:
+            self._open(config)
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def _open(self, config: Config) -> None:
+        bundle = load_bundle(config.bundle.path or DEFAULT_BUNDLE)
+        pipelines = _pipelines(config, bundle)
+        sources = []
+        for camera in config.cameras:
+            sources.append(open_source(camera))
+            self._parts.callback(sources[-1].stop)
+        state_dir = config.device.state_dir
+        self._parts.callback(_lock(state_dir).close)
+        timeline = uuid.uuid4().hex
+        self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
+        self._parts.callback(self.ledger.close)
+        evidence = EvidenceFolder(state_dir / "evidence", config.ledger.min_free_mb)
+        self.bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
+        self.cameras = tuple(
+            CameraWorker(source, stages, self.bookkeeper.submit)
+            for source, stages in zip(sources, pipelines, strict=True)
+        )
+        hub = f"{config.sync.host}:{config.sync.port}"
+        self.storefront = Storefront(
+            Identity(config.device.id, config.device.site, hub),
+            self.cameras,
+            self.ledger,
+            self.bookkeeper,
+            evidence,
+            bundle,
+        )
+        self.page = StatusServer(self.storefront, config.status.host, config.status.port)
+        self._parts.callback(self.page.stop)
+        self.agent = self._agent(config, bundle) if config.sync.enabled else None
+        self.storefront.link = self.agent
+
+    def _agent(self, config: Config, bundle: Bundle) -> Agent:
+        agent = Agent(
+            config.device.state_dir / "ledger.db",
+            config.sync.host,
+            config.sync.port,
+            config.device.id,
+            config.device.site,
+            self.storefront.obey,
+            bundle=lambda: f"{bundle.bundle_id} {bundle.version}",
+        )
+        self._parts.callback(agent.stop)
+        return agent
+
+    def start(self) -> None:
+        """Set everything going. Raises PageError where the page does not come up."""
+        try:
+            self.page.start()
+            if self.agent is not None:
+                self.agent.start()
+            self.bookkeeper.start()
+            self._parts.callback(self._stop_cameras)
+            for camera in self.cameras:
+                camera.start()
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def stop(self) -> None:
+        """End everything; what the cameras have handed in is booked first."""
+        self._parts.close()
+
+    @property
+    def done(self) -> bool:
+        """Whether every camera was a recording that has ended, and all of it is booked."""
+        return all(camera.done for camera in self.cameras) and self.bookkeeper.idle
+
+    def finish_cameras(self) -> None:
+        """End the cameras and book what they handed in; page, ledger and link go on."""
+        self._stop_cameras()
+
+    def wait_until_synced(self, within_s: float) -> bool:
+        """Wait for the hub to have everything; return whether it does."""
+        end = time.monotonic() + within_s
+        while self.ledger.waiting():
+            if time.monotonic() > end:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _stop_cameras(self) -> None:
+        for camera in self.cameras:
+            camera.ask_to_stop()
+        with ThreadPoolExecutor(len(self.cameras)) as pool:
+            list(pool.map(lambda camera: camera.stop(), self.cameras))
+        self.bookkeeper.stop()
+
+
+def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
+    from edge import pipeline
+
+    recogniser = Recogniser(bundle, runtime=config.gate.runtime)
+    return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
+
+
+def _lock(state_dir: Path) -> IO[str]:
+    """Take the state folder for this process. Raises ApplianceError."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "lock").open("a")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ApplianceError(f"{state_dir}: cannot be used as state_dir: {reason}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ApplianceError(
+            f"{state_dir}: another appliance is running on this state_dir; stop it first"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
