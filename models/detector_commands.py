@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ class BadInput(click.ClickException):
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def _at_work() -> Iterator[None]:
+    """Keep what the training packages print off stdout, and say bad input in one line."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (MaterialError, DetectorError) as error:
         raise BadInput(str(error)) from error
 
@@ -74,7 +77,7 @@ def material(
     from models.detector_material import make
 
     console = Console(stderr=True)
-    with _clear_errors(), console.status("making pictures") as status:
+    with _at_work(), console.status("making pictures") as status:
         made = make(
             data,
             teacher,
@@ -91,6 +94,7 @@ def material(
 @click.option("--material", type=FOLDER, required=True, help="What `detector material` made.")
 @click.option("--out", type=OUT, required=True, help="Where weights go; goes on if cut off.")
 @click.option("--start", type=FILE, help="ImageNet weights of MobileNetV2 (safetensors).")
+@click.option("--weights", type=FILE, help="Trained weights (.pt) to go on from instead.")
 @click.option("--epochs", default=30, show_default=True, type=click.IntRange(min=1))
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="Stop after so long.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
@@ -99,6 +103,7 @@ def train(
     material: Path,
     out: Path,
     start: Path | None,
+    weights: Path | None,
     epochs: int,
     minutes: float | None,
     threads: int,
@@ -109,12 +114,12 @@ def train(
     Example: shelfgate detector train --material build/detector --out build/run --minutes 60
     --start ../shared/data/weights/mobilenet_v2_imagenet_fp16.safetensors
     """
-    from models.detector_train import Plan, train
+    with _at_work():
+        from models.detector_train import Plan, train
 
-    plan = Plan(epochs=epochs, minutes=minutes, threads=threads, start=start)
-    with _clear_errors():
-        weights = train(material, out, plan)
-    _say({"weights": str(weights)}, as_json, f"trained: {weights}")
+        plan = Plan(epochs=epochs, minutes=minutes, threads=threads, start=start, weights=weights)
+        trained = train(material, out, plan)
+    _say({"weights": str(trained)}, as_json, f"trained: {trained}")
 
 
 @detector.command()
@@ -128,9 +133,9 @@ def export(weights: Path, out: Path, pictures: Path | None, as_json: bool) -> No
     Example: shelfgate detector export build/run/weights/last.pt --out build/ours
     --pictures build/detector/train
     """
-    from models.detector_export import export
+    with _at_work():
+        from models.detector_export import export
 
-    with _clear_errors():
         made = export(weights, out, pictures=pictures)
     said = {"fp16": str(made.fp16), "int8": str(made.int8) if made.int8 else None}
     _say(said, as_json, "\n".join(str(path) for path in said.values() if path))
@@ -156,7 +161,7 @@ def evaluate(
     """
     from models.detector_evaluate import evaluate, table
 
-    with _clear_errors():
+    with _at_work():
         results = [
             evaluate(each, material, simulated=simulated, threads=threads) for each in detectors
         ]

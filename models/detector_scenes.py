@@ -81,7 +81,7 @@ def compose(stock: Stock, random: Generator) -> tuple[Picture, list[Labelled]]:
     else:
         scene = Scene(ground, random)
         _scatter(scene, stock, most=3 if ground.boxes else 8)
-    if stock.hands and random.random() < 0.65:
+    if stock.hands and random.random() < 0.85:
         for _ in range(random.integers(1, 3)):
             _reach_in(scene, stock)
     return _as_a_camera_sees(scene.picture, random), scene.boxes()

@@ -32,6 +32,7 @@ class Plan:
 
     minutes: stop after so long, whatever epochs says; None for no limit.
     start: ImageNet weights of MobileNetV2 (safetensors), None to start from nothing.
+    weights: a detector trained before, to go on from instead.
     """
 
     epochs: int = 30
@@ -39,6 +40,7 @@ class Plan:
     batch: int = 16
     threads: int = 2
     start: Path | None = None
+    weights: Path | None = None
     seed: int = 1
 
 
@@ -51,14 +53,15 @@ def train(material: Path, out: Path, plan: Plan) -> Path:
     data = material / "data.yaml"
     if not data.is_file():
         raise MaterialError(f"{data}: missing; `shelfgate detector material` makes it")
-    if plan.start is not None and not plan.start.is_file():
-        raise MaterialError(f"{plan.start}: the weights to start from are missing")
+    for weights in (plan.start, plan.weights):
+        if weights is not None and not weights.is_file():
+            raise MaterialError(f"{weights}: the weights to start from are missing")
     torch.set_num_threads(plan.threads)
     last = out / "weights/last.pt"
     if last.is_file() and _unfinished(last):
         YOLO(last).train(resume=True)
         return last
-    network = YOLO(NETWORK, task="detect")
+    network = YOLO(plan.weights or NETWORK, task="detect")
     network.train(
         trainer=_trainer(plan.start, material / "train"),
         data=str(data),
@@ -69,7 +72,7 @@ def train(material: Path, out: Path, plan: Plan) -> Path:
         time=None if plan.minutes is None else plan.minutes / 60,
         batch=plan.batch,
         seed=plan.seed,
-        freeze=list(FROZEN) if plan.start is not None else None,
+        freeze=list(FROZEN) if plan.start or plan.weights else None,
         **SETTINGS,
     )
     return last
