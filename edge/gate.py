@@ -1,9 +1,26 @@
-"""Decide which product a crop shows (contract; the gate's owner completes this file)."""
+"""Decide which product a crop shows.
+
+The gate compares an embedding with the centroids of one category group. Two thresholds settle most
+crops at once; what falls between them is compared with the anchors of the nearest few products.
+Where two products are as good as each other the gate does not guess: it asks for a review.
+Pure: arrays in, a Decision out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.table import GroupTable, TableError
+
+NEAREST = 5
+"""How many products are looked at closely and kept in a decision."""
+
+_BLOCKS = 64
+"""Rows that share one maximum while the nearest products are searched."""
 
 
 class Verdict(StrEnum):
@@ -32,6 +49,7 @@ class Decision:
     distance: cosine distance in [0, 2] to the nearest candidate; 2.0 for an empty table.
     nearest: candidates, nearest first.
     group: category group that was asked.
+    immediate: whether the centroids alone settled it.
     """
 
     verdict: Verdict
@@ -39,3 +57,125 @@ class Decision:
     distance: float
     nearest: tuple[Candidate, ...]
     group: str
+    immediate: bool = True
+
+
+class Gate:
+    """The two-threshold decision over one group's table."""
+
+    def __init__(self, table: GroupTable, group: str = "") -> None:
+        """Take a table and the name of its category group, which decisions carry."""
+        self._table = table
+        self._group = group
+        self._centroids = np.asarray(table.centroids)
+
+    @property
+    def table(self) -> GroupTable:
+        """The table decisions are made with."""
+        return self._table
+
+    def decide(self, embedding: NDArray[np.float32]) -> Decision:
+        """Decide on one crop.
+
+        embedding: (D,) L2-normalised, from the model this table was built with.
+        Raises TableError if D differs from the table's or a value is not finite.
+        """
+        if embedding.shape != (self._table.dim,):
+            raise TableError(
+                f"embedding of shape {embedding.shape}, table of {self._table.dim} dimensions"
+            )
+        similarities = self._centroids @ embedding
+        return self._settle(embedding, similarities, nearest_rows(similarities, NEAREST))
+
+    def decide_many(self, embeddings: NDArray[np.float32]) -> list[Decision]:
+        """Decide on each row of (N, D), exactly as `decide` would. Raises TableError."""
+        return [self.decide(np.asarray(row)) for row in embeddings]
+
+    def _settle(
+        self,
+        embedding: NDArray[np.float32],
+        similarities: NDArray[np.float32],
+        rows: NDArray[np.int64],
+    ) -> Decision:
+        distances = _distances(similarities[rows])
+        if not np.isfinite(distances).all() or not np.isfinite(embedding).all():
+            raise TableError("embedding has a value that is not finite")
+        if not len(rows):
+            return self._decision(Verdict.REJECT, rows, distances, immediate=True)
+        limits = self._table.thresholds
+        if distances[0] > limits.th:
+            return self._decision(Verdict.REJECT, rows, distances, immediate=True)
+        if distances[0] < limits.tl and _lead(distances) >= limits.margin:
+            return self._decision(Verdict.ACCEPT, rows, distances, immediate=True)
+        return self._refine(embedding, rows)
+
+    def _refine(self, embedding: NDArray[np.float32], rows: NDArray[np.int64]) -> Decision:
+        """Compare with the anchors of the nearest products."""
+        by_anchor = np.array(
+            [_distances(self._table.anchors_of(int(row)) @ embedding).min() for row in rows]
+        )
+        order = np.argsort(by_anchor, kind="stable")
+        rows, by_anchor = rows[order], by_anchor[order]
+        limits = self._table.thresholds
+        if by_anchor[0] > limits.th:
+            verdict = Verdict.REJECT
+        elif by_anchor[0] < limits.anchor_accept and _lead(by_anchor) >= limits.anchor_margin:
+            verdict = Verdict.REFINE
+        else:
+            verdict = Verdict.REVIEW
+        return self._decision(verdict, rows, by_anchor, immediate=False)
+
+    def _decision(
+        self,
+        verdict: Verdict,
+        rows: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        *,
+        immediate: bool,
+    ) -> Decision:
+        nearest = tuple(
+            Candidate(self._table.skus[row], float(distance))
+            for row, distance in zip(rows.tolist(), distances, strict=True)
+        )
+        known = verdict in (Verdict.ACCEPT, Verdict.REFINE)
+        return Decision(
+            verdict=verdict,
+            sku=nearest[0].sku if known else None,
+            distance=nearest[0].distance if nearest else 2.0,
+            nearest=nearest,
+            group=self._group,
+            immediate=immediate,
+        )
+
+
+def nearest_rows(similarities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the rows of the count greatest of (P,) similarities, greatest first, earlier on ties.
+
+    Exact. Looks at the maxima of blocks first, since sorting all of a large table costs more than
+    multiplying it.
+    """
+    size = len(similarities)
+    if size <= _BLOCKS * count:
+        return np.argsort(-similarities, kind="stable")[:count]
+    columns = size // _BLOCKS
+    whole = columns * _BLOCKS
+    maxima = similarities[:whole].reshape(_BLOCKS, columns).max(axis=0)
+    if columns > count:
+        # A row that ties with the last place must be found too, wherever it stands.
+        bar = np.partition(maxima, columns - count)[columns - count]
+        best = np.flatnonzero(maxima >= bar)
+    else:
+        best = np.arange(columns)
+    rows = (best[None, :] + columns * np.arange(_BLOCKS)[:, None]).ravel()
+    rows = np.sort(np.concatenate([rows, np.arange(whole, size)]))
+    return rows[np.argsort(-similarities[rows], kind="stable")[:count]]
+
+
+def _distances(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn cosine similarities into distances, without rounding's excess beyond [0, 2]."""
+    return np.asarray(np.clip(1.0 - similarities, 0.0, 2.0), np.float32)
+
+
+def _lead(distances: NDArray[np.float32]) -> float:
+    """Return how much nearer the first is than the second; all of it where there is no second."""
+    return float(distances[1] - distances[0]) if len(distances) > 1 else 2.0

@@ -1,0 +1,269 @@
+"""`shelfgate models`: enrol products, evaluate, calibrate, look into a bundle, build the default."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from edge.embed import Embedder, Recogniser, open_embedder
+from edge.gate import Gate
+from edge.runtime import RUNTIMES, RuntimeUnavailable
+from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
+from models.catalogue import CatalogueError, read_catalogue
+from models.pictures import PictureError, find_pictures, read_picture
+
+_PROBLEMS = (BundleError, CatalogueError, PictureError, RuntimeUnavailable)
+_EXISTING = click.Path(path_type=Path)
+
+bundle_option = click.option(
+    "--bundle", "path", type=_EXISTING, default=DEFAULT_BUNDLE, help="Bundle; the default one."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+runtime_option = click.option(
+    "--runtime", type=click.Choice(RUNTIMES), default="openvino", show_default=True
+)
+
+
+class BadInput(click.ClickException):
+    """What was given cannot be used."""
+
+    exit_code = 2
+
+
+def _refuse(error: Exception) -> NoReturn:
+    raise BadInput(str(error)) from error
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for key, value in result.items():
+        click.echo(f"{key}: {value}")
+
+
+@click.group()
+def models() -> None:
+    """Enrol products, evaluate and calibrate, look into bundles.
+
+    Example: shelfgate models enrol --catalogue catalog.csv --pictures pictures/
+    """
+
+
+@models.command()
+@bundle_option
+@click.option("--catalogue", required=True, type=_EXISTING, help="CSV: sku, name, category, ...")
+@click.option("--pictures", required=True, multiple=True, type=_EXISTING, help="<sku>/*.jpg")
+@click.option("--out", type=_EXISTING, help="New bundle; ./<bundle>-v<version> if not given.")
+@click.option("--group", "group_name", help="Category group to add to; the first.")
+@click.option("--fresh", is_flag=True, help="Forget the bundle's own products.")
+@runtime_option
+@json_option
+def enrol(
+    path: Path,
+    catalogue: Path,
+    pictures: tuple[Path, ...],
+    out: Path | None,
+    group_name: str | None,
+    fresh: bool,
+    runtime: str,
+    as_json: bool,
+) -> None:
+    """Make products known from their pictures, without training: writes a new bundle.
+
+    Example: shelfgate models enrol --catalogue new.csv --pictures new/ --out bundle-2
+    """
+    from edge.enrolment import enrol_products, with_self_test
+    from models.bundle_writer import write_bundle
+
+    started = time.perf_counter()
+    try:
+        bundle = load_bundle(path)
+        added, found = read_catalogue(catalogue), find_pictures(pictures)
+        group = _group(bundle, group_name)
+        embedder = open_embedder(group.model, runtime=runtime)
+        progress = track(found.items(), "enrolling", console=Console(stderr=True), disable=as_json)
+        draft, reports = enrol_products(bundle, group, embedder, added, progress, fresh=fresh)
+        target = out or Path.cwd() / f"{bundle.bundle_id}-v{draft.version}"
+        written = write_bundle(target, with_self_test(draft, embedder))
+    except _PROBLEMS as error:
+        _refuse(error)
+    for report in reports:
+        for warning in report.warnings:
+            _say(f"{report.sku}: {warning}")
+    result = {
+        "bundle": str(target),
+        "bundle_id": written.bundle_id,
+        "version": written.version,
+        "products": len(written.group(group.name).table),
+        "enrolled": [asdict(report) for report in reports],
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    _print(result, as_json)
+
+
+@models.command()
+@bundle_option
+@click.option("--catalogue", required=True, type=_EXISTING, help="CSV: sku, name, category, ...")
+@click.option("--enrol", "enrolled", multiple=True, required=True, type=_EXISTING)
+@click.option("--query", multiple=True, required=True, type=_EXISTING)
+@click.option("--unknown", multiple=True, type=_EXISTING)
+@runtime_option
+@json_option
+def evaluate(
+    path: Path,
+    catalogue: Path,
+    enrolled: tuple[Path, ...],
+    query: tuple[Path, ...],
+    unknown: tuple[Path, ...],
+    runtime: str,
+    as_json: bool,
+) -> None:
+    """Ask a bundle for products whose answer is known; folders hold <sku>/*.jpg.
+
+    Enrols what the bundle does not hold first.
+
+    Example: shelfgate models evaluate --catalogue catalog.csv --enrol novel/enrol --query novel/query
+    """
+    from models.evaluate import Task, evaluate_task
+
+    try:
+        bundle = load_bundle(path)
+        group = bundle.groups[0]
+        task = Task(
+            table=group.table,
+            catalogue=read_catalogue(catalogue),
+            enrol=find_pictures(enrolled),
+            query=find_pictures(query),
+            unknown=find_pictures(unknown),
+            trained=group.model.trained_skus,
+        )
+        embedder = open_embedder(group.model, runtime=runtime)
+        result = evaluate_task(task, embedder, lambda table: Gate(table, group.name))
+    except _PROBLEMS as error:
+        _refuse(error)
+    _print(result, as_json)
+
+
+@models.command()
+@bundle_option
+@click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
+@click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
+@click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
+@click.option("--wrong", default=0.02, show_default=True, help="Wrong accepts to bear, as a share.")
+@json_option
+def calibrate(
+    path: Path,
+    query: tuple[Path, ...],
+    unknown: tuple[Path, ...],
+    out: Path,
+    wrong: float,
+    as_json: bool,
+) -> None:
+    """Find thresholds from pictures that were not enrolled, and write a bundle with them.
+
+    Example: shelfgate models calibrate --query val/ --out bundle-2
+    """
+    from edge.enrolment import with_group, with_self_test
+    from models import calibrate as calibration
+    from models.bundle_writer import write_bundle
+
+    try:
+        bundle = load_bundle(path)
+        group = bundle.groups[0]
+        embedder = open_embedder(group.model)
+        rows, skus = _embedded(embedder, query)
+        known = calibration.evidence(group.table, rows, skus)
+        strangers = calibration.evidence(group.table, rows, skus, without_own=True)
+        if unknown:
+            others, _ = _embedded(embedder, unknown)
+            asked = calibration.evidence(group.table, others, [""] * len(others))
+            strangers = calibration.joined([strangers, asked])
+        found = calibration.calibrate(known, strangers, calibration.Wanted(wrong=wrong))
+        table = group.table.with_thresholds(found.thresholds)
+        draft = with_group(bundle, Group(group.name, group.model, table))
+        write_bundle(out, with_self_test(draft, embedder))
+    except _PROBLEMS as error:
+        _refuse(error)
+    _print({"bundle": str(out), **asdict(found)}, as_json)
+
+
+@models.command("bundle")
+@click.argument("path", type=_EXISTING, default=DEFAULT_BUNDLE)
+@runtime_option
+@json_option
+def show(path: Path, runtime: str, as_json: bool) -> None:
+    """Verify a bundle, run its self-test on this box, and say what it holds.
+
+    Example: shelfgate models bundle ./bundle-2
+    """
+    try:
+        bundle = load_bundle(path)
+        Recogniser(bundle, runtime=runtime).check()
+    except _PROBLEMS as error:
+        _refuse(error)
+    result = {
+        "bundle_id": bundle.bundle_id,
+        "version": bundle.version,
+        "created": bundle.created,
+        "digest": bundle.digest,
+        "groups": {group.name: len(group.table) for group in bundle.groups},
+        "products": len(bundle.catalogue),
+        "self_tests": len(bundle.self_tests),
+        "licences": dict(bundle.licences),
+    }
+    _print(result, as_json)
+
+
+@models.command("build-default")
+@click.option("--grocery", required=True, type=_EXISTING, help="Data set: catalog.csv, trained/.")
+@click.option("--out", type=_EXISTING, default=DEFAULT_BUNDLE, show_default=True)
+@json_option
+def build_default(grocery: Path, out: Path, as_json: bool) -> None:
+    """Build the bundle that comes with the package; needs the train extra, takes some minutes.
+
+    Example: shelfgate models build-default --grocery ../shared/data/grocery --out bundle
+    """
+    try:
+        from edge.default_build import build
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"building needs the package {error.name!r}: pip install 'shelfgate[train]'"
+        ) from error
+    try:
+        bundle = build(grocery, out, _say)
+    except _PROBLEMS as error:
+        _refuse(error)
+    _print({"bundle": str(out), "products": len(bundle.catalogue), **bundle.provenance}, as_json)
+
+
+def _group(bundle: Bundle, name: str | None) -> Group:
+    if name is None:
+        return bundle.groups[0]
+    try:
+        return bundle.group(name)
+    except KeyError:
+        known = ", ".join(group.name for group in bundle.groups)
+        raise BundleError(f"{bundle.path}: no group {name!r}; it has {known}") from None
+
+
+def _embedded(embedder: Embedder, folders: Sequence[Path]) -> tuple[Any, list[str]]:
+    import numpy as np
+
+    from models.pictures import labelled
+
+    asked = list(labelled(find_pictures(folders)))
+    rows = np.stack(list(embedder.embed_many(read_picture(path) for _, path in asked)))
+    return rows, [sku for sku, _ in asked]

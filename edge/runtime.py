@@ -1,0 +1,175 @@
+"""Run a network: one array in, one array out.
+
+Networks run on OpenVINO; on boxes it does not support, on ONNX Runtime behind the same interface.
+Both forms of a network carry the same weights and are computed in single precision, so that they
+give the same answers within `TOLERANCE`. Called by the embedder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+RUNTIMES = ("openvino", "onnxruntime")
+
+TOLERANCE = 2e-3
+"""Greatest difference between the runtimes in any value of an L2-normalised embedding."""
+
+
+class RuntimeUnavailable(Exception):
+    """A runtime is not installed, or cannot read a network; the message says what to do."""
+
+
+class Network(Protocol):
+    """A network with one input and one output whose first dimension is the batch."""
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run one batch and wait for it; the answer is the caller's to keep."""
+        ...
+
+    def infer_many(self, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Run batches with several in flight; answers come in the order of the batches.
+
+        Consumes batches only a few ahead of what was asked for.
+        """
+        ...
+
+
+def open_network(
+    openvino: Path,
+    onnx: Path,
+    *,
+    runtime: str = "openvino",
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+) -> Network:
+    """Open a network that is there in both forms.
+
+    runtime: `openvino` or `onnxruntime`.
+    threads: CPU threads to use; None leaves it to the runtime.
+    cache_dir: where OpenVINO keeps compiled networks, for a quicker start; None for nowhere.
+    Raises RuntimeUnavailable.
+    """
+    if runtime == "openvino":
+        return OpenVinoNetwork(openvino, threads=threads, cache_dir=cache_dir)
+    if runtime == "onnxruntime":
+        return OnnxNetwork(onnx, threads=threads)
+    raise RuntimeUnavailable(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
+
+
+class OpenVinoNetwork:
+    """A network on OpenVINO's CPU device."""
+
+    def __init__(
+        self, path: Path, *, threads: int | None = None, cache_dir: Path | None = None
+    ) -> None:
+        """Read and compile an IR. Raises RuntimeUnavailable."""
+        try:
+            import openvino as ov
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                f'OpenVINO cannot be loaded ({error}): set runtime = "onnxruntime"'
+            ) from error
+        self._ov = ov
+        # Chips with half-precision units would otherwise round more than others do, and one box
+        # would accept what another sends to review.
+        self._properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads is not None:
+            self._properties["INFERENCE_NUM_THREADS"] = threads
+        self._core = ov.Core()
+        if cache_dir is not None:
+            self._core.set_property({"CACHE_DIR": str(cache_dir)})
+        try:
+            self._model = self._core.read_model(path)
+            self._request = self._compile("LATENCY").create_infer_request()
+        except RuntimeError as error:
+            raise RuntimeUnavailable(f"{path}: OpenVINO cannot read it: {_line(error)}") from error
+        self._queue: Any = None
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run one batch and wait for it."""
+        self._request.infer([batch], share_inputs=True)
+        return np.array(self._request.get_output_tensor(0).data, np.float32)
+
+    def infer_many(self, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Run batches with as many in flight as the CPU can use, answers in order."""
+        if self._queue is None:
+            self._queue = self._ov.AsyncInferQueue(self._compile("THROUGHPUT"))
+        done: dict[int, NDArray[np.float32]] = {}
+        waiting: deque[int] = deque()
+
+        def collect(request: Any, number: int) -> None:
+            done[number] = np.array(request.get_output_tensor(0).data, np.float32)
+
+        self._queue.set_callback(collect)
+        try:
+            for number, batch in enumerate(batches):
+                # A request keeps no hold of the array, so it is given a copy of its own.
+                self._queue.start_async([batch], number)
+                waiting.append(number)
+                while waiting and waiting[0] in done:
+                    yield done.pop(waiting.popleft())
+        finally:
+            self._queue.wait_all()
+        while waiting:
+            yield done.pop(waiting.popleft())
+
+    def _compile(self, hint: str) -> Any:
+        properties = {"PERFORMANCE_HINT": hint, **self._properties}
+        return self._core.compile_model(self._model, "CPU", properties)
+
+
+class OnnxNetwork:
+    """A network on ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        """Read a model. Raises RuntimeUnavailable."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                "ONNX Runtime is not installed: pip install 'onnxruntime>=1.20'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors share no other base class
+            raise RuntimeUnavailable(
+                f"{path}: ONNX Runtime cannot read it: {_line(error)}"
+            ) from error
+        self._input = self._session.get_inputs()[0].name
+        self._workers = max(1, min(2, threads or os.cpu_count() or 1))
+        self._pool: ThreadPoolExecutor | None = None
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run one batch and wait for it."""
+        return np.asarray(self._session.run(None, {self._input: batch})[0], np.float32)
+
+    def infer_many(self, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Run batches, a few at once, answers in order."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="onnxruntime")
+        waiting: deque[Future[NDArray[np.float32]]] = deque()
+        for batch in batches:
+            waiting.append(self._pool.submit(self.infer, batch))
+            if len(waiting) > self._workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _line(error: Exception) -> str:
+    """Return the last line of an error, which is where these runtimes say what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,127 @@
+"""Make a product known from its pictures, without training.
+
+Each picture, and some mild changes of it where there are few, becomes an embedding; the centroid is
+their mean, the anchors are those that cover the product's looks best. Pictures that look like none
+of the others are left out. Called by `shelfgate models enrol`, by evaluation and by the build of
+the default bundle; the embedder is handed in.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.asks import Embeds
+from models.augment import MILD, changed
+from models.table import GroupTable, Looks, normalised
+
+ANCHORS = 12
+"""Anchors kept of a product."""
+
+ENOUGH_PICTURES = 12
+"""From so many pictures on, no changed ones are made up."""
+
+_OUTLIER = 0.35
+"""How much farther than the median a picture may lie from the product's middle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrolment:
+    """What came of enrolling one product.
+
+    outliers: positions of pictures that were left out.
+    confused_with: the product of the table that can hardly be told from it, or None.
+    confusion: distance to that product's centroid, or to the nearest one's, in [0, 2].
+    """
+
+    looks: Looks
+    outliers: tuple[int, ...]
+    confused_with: str | None
+    confusion: float
+
+
+def enrol(
+    sku: str,
+    pictures: Sequence[NDArray[np.uint8]],
+    embedder: Embeds,
+    table: GroupTable,
+) -> Enrolment:
+    """Return a product's looks; the same pictures always give the same.
+
+    pictures: one or more (h, w, 3) uint8 BGR. table: what is known already, to warn of look-alikes.
+    Raises ValueError for no pictures.
+    """
+    if not pictures:
+        raise ValueError(f"{sku}: no pictures to enrol from")
+    plain = embedder.embed(pictures)
+    keep, outliers = without_outliers(plain)
+    rows = plain[keep]
+    if len(keep) < ENOUGH_PICTURES:
+        random = np.random.default_rng(zlib.crc32(sku.encode()))
+        each = -(-ENOUGH_PICTURES // len(keep)) - 1 or 1
+        views = [changed(pictures[i], MILD, random) for i in keep for _ in range(each)]
+        rows = np.concatenate([rows, embedder.embed(views)])
+    looks = looks_of(rows, first=len(keep))
+    other = table.without([sku])
+    if not len(other):
+        return Enrolment(looks, outliers, None, 2.0)
+    distances = 1.0 - other.centroids @ looks.centroid
+    nearest = int(np.argmin(distances))
+    distance = float(np.clip(distances[nearest], 0.0, 2.0))
+    close = distance < max(other.thresholds.margin, 2 * _spread(looks))
+    return Enrolment(looks, outliers, other.skus[nearest] if close else None, distance)
+
+
+def looks_of(rows: NDArray[np.float32], first: int | None = None) -> Looks:
+    """Return the centroid of (n, D) embeddings and the anchors that cover them.
+
+    first: how many of the leading rows are real pictures, which are preferred as anchors.
+    """
+    centroid = normalised(rows.mean(axis=0, keepdims=True))[0]
+    real = len(rows) if first is None else first
+    if real >= ANCHORS:
+        return Looks(centroid, covering(rows[:real], ANCHORS))
+    return Looks(centroid, covering(rows, ANCHORS, start=real))
+
+
+def covering(rows: NDArray[np.float32], count: int, start: int = 0) -> NDArray[np.float32]:
+    """Choose up to count of (n, D) rows so that the others lie near a chosen one.
+
+    start: so many leading rows are chosen in any case. Greedy: always the row that lies farthest
+    from those chosen, beginning with the most central one.
+    """
+    if len(rows) <= count:
+        return np.ascontiguousarray(rows)
+    chosen = list(range(min(start, count)))
+    if not chosen:
+        chosen = [int(np.argmax(rows @ rows.mean(axis=0)))]
+    distance = 1.0 - (rows @ rows[chosen].T).max(axis=1)
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, 1.0 - rows @ rows[chosen[-1]])
+    return np.ascontiguousarray(rows[sorted(chosen)])
+
+
+def without_outliers(rows: NDArray[np.float32]) -> tuple[list[int], tuple[int, ...]]:
+    """Return the rows of (n, D) to keep, and those that look like none of the others.
+
+    With fewer than four pictures nobody can say which is the odd one.
+    """
+    if len(rows) < 4:
+        return list(range(len(rows))), ()
+    similar = rows @ rows.T
+    np.fill_diagonal(similar, -1.0)
+    distance = 1.0 - np.sort(similar, axis=1)[:, -2:].mean(axis=1)
+    odd = distance > np.median(distance) + _OUTLIER
+    if odd.sum() * 4 > len(rows):
+        return list(range(len(rows))), ()
+    return np.flatnonzero(~odd).tolist(), tuple(np.flatnonzero(odd).tolist())
+
+
+def _spread(looks: Looks) -> float:
+    """Return the median distance of a product's anchors to its centroid."""
+    return float(np.median(1.0 - looks.anchors @ looks.centroid))

@@ -1,0 +1,210 @@
+"""What one category group knows its products by.
+
+A table holds a centroid and a few anchors for each product, and the thresholds the gate decides
+with. On disk it is a folder of `.npy` files that are memory-mapped, so a table of 10,000 products
+opens at once and is shared between processes. Read by the gate, written by enrolment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+CENTROIDS = "centroids.npy"
+ANCHORS = "anchors.npy"
+OFFSETS = "offsets.npy"
+DESCRIPTION = "table.json"
+FILES = (CENTROIDS, ANCHORS, OFFSETS, DESCRIPTION)
+
+_UNIT_TOLERANCE = 1e-3
+
+
+class TableError(Exception):
+    """A table's parts do not fit together, or an embedding does not fit the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When the gate accepts, looks closer, or rejects; all are cosine distances in [0, 2].
+
+    tl: nearer than this to a centroid is accepted at once.
+    th: farther than this from every centroid is rejected at once; tl <= th.
+    margin: how much farther the second product's centroid must be for that to count as settled.
+    anchor_accept: in between, the nearest anchor must be nearer than this to accept.
+    anchor_margin: and the second product's nearest anchor this much farther.
+    """
+
+    tl: float
+    th: float
+    margin: float
+    anchor_accept: float
+    anchor_margin: float
+
+    def __post_init__(self) -> None:
+        """Raise TableError where a value is no distance, or tl lies above th."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if not (math.isfinite(value) and 0.0 <= value <= 2.0):
+                raise TableError(f"threshold {entry.name} is {value}, not a distance in [0, 2]")
+        if self.tl > self.th:
+            raise TableError(f"threshold tl {self.tl} lies above th {self.th}")
+
+
+SAFE = Thresholds(tl=0.15, th=0.6, margin=0.1, anchor_accept=0.3, anchor_margin=0.1)
+"""For a group with too little data to calibrate: accepts little, sends much to review."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """What is kept of one product.
+
+    centroid: (D,) L2-normalised mean of all its embeddings.
+    anchors: (n, D) L2-normalised, n >= 1, embeddings that cover its looks.
+    """
+
+    centroid: NDArray[np.float32]
+    anchors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupTable:
+    """The products of one category group.
+
+    skus: P of them; row p of every array belongs to skus[p].
+    centroids: (P, D) float32, contiguous, L2-normalised.
+    anchors: (A, D) float32, contiguous, L2-normalised; those of product p are the rows
+        offsets[p] to offsets[p + 1], at least one.
+    offsets: (P + 1,) int64, from 0 to A, strictly increasing.
+    Raises TableError where the parts do not fit.
+    """
+
+    skus: tuple[str, ...]
+    centroids: NDArray[np.float32]
+    anchors: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    thresholds: Thresholds
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit."""
+        if len(set(self.skus)) != len(self.skus):
+            raise TableError("a sku is in the table twice")
+        for name, array in (("centroids", self.centroids), ("anchors", self.anchors)):
+            if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
+                raise TableError(f"{name} must be a contiguous (n, D) float32 array")
+        if self.centroids.shape[0] != len(self.skus):
+            raise TableError(f"{len(self.skus)} skus but {self.centroids.shape[0]} centroids")
+        if self.anchors.shape[1] != self.dim:
+            raise TableError("anchors and centroids differ in dimension")
+        good = self.offsets.shape == (len(self.skus) + 1,) and self.offsets.dtype == np.int64
+        if not good or self.offsets[0] != 0 or self.offsets[-1] != self.anchors.shape[0]:
+            raise TableError("offsets must be (P + 1,) int64, from 0 to the number of anchors")
+        if np.any(np.diff(self.offsets) < 1):
+            raise TableError("every product needs at least one anchor")
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        return int(self.centroids.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.skus)
+
+    def anchors_of(self, row: int) -> NDArray[np.float32]:
+        """Return the (n, D) anchors of one product, a view."""
+        return self.anchors[self.offsets[row] : self.offsets[row + 1]]
+
+    def with_thresholds(self, thresholds: Thresholds) -> GroupTable:
+        """Return the same products under other thresholds."""
+        return GroupTable(self.skus, self.centroids, self.anchors, self.offsets, thresholds)
+
+    def with_products(self, looks: Mapping[str, Looks]) -> GroupTable:
+        """Return a table with products added, and replaced where the sku is known.
+
+        What is not replaced keeps its exact values. Raises TableError.
+        """
+        kept = [row for row, sku in enumerate(self.skus) if sku not in looks]
+        added = build_table(looks, self.dim, self.thresholds)
+        rows = [self.anchors_of(row) for row in kept]
+        counts = [len(block) for block in rows] + list(np.diff(added.offsets))
+        return GroupTable(
+            skus=tuple(self.skus[row] for row in kept) + added.skus,
+            centroids=np.ascontiguousarray(np.concatenate([self.centroids[kept], added.centroids])),
+            anchors=np.ascontiguousarray(np.concatenate([*rows, added.anchors])),
+            offsets=_offsets(counts),
+            thresholds=self.thresholds,
+        )
+
+    def without(self, skus: Iterable[str]) -> GroupTable:
+        """Return a table that does not know these products; unknown skus are ignored."""
+        gone = set(skus)
+        kept = [row for row, sku in enumerate(self.skus) if sku not in gone]
+        rows = [self.anchors_of(row) for row in kept]
+        return GroupTable(
+            skus=tuple(self.skus[row] for row in kept),
+            centroids=np.ascontiguousarray(self.centroids[kept]),
+            anchors=np.concatenate([*rows, np.empty((0, self.dim), np.float32)]),
+            offsets=_offsets([len(block) for block in rows]),
+            thresholds=self.thresholds,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the table's files into folder, which must exist."""
+        np.save(folder / CENTROIDS, self.centroids)
+        np.save(folder / ANCHORS, self.anchors)
+        np.save(folder / OFFSETS, self.offsets)
+        description = {"skus": self.skus, "thresholds": asdict(self.thresholds)}
+        text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
+        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def load_table(folder: Path) -> GroupTable:
+    """Open a saved table; its arrays are memory-mapped and read-only. Raises TableError."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        skus = tuple(str(sku) for sku in description["skus"])
+        thresholds = Thresholds(**{k: float(v) for k, v in description["thresholds"].items()})
+        arrays = [
+            np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            for name in (CENTROIDS, ANCHORS, OFFSETS)
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{folder}: not a table: {error}") from error
+    return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds)
+
+
+def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) -> GroupTable:
+    """Make a table of products by sku; there may be none. Raises TableError."""
+    for sku, look in looks.items():
+        if look.centroid.shape != (dim,) or look.anchors.ndim != 2 or not len(look.anchors):
+            raise TableError(f"{sku}: needs a ({dim},) centroid and at least one anchor")
+        if look.anchors.shape[1] != dim:
+            raise TableError(f"{sku}: anchors must be (n, {dim}), not {look.anchors.shape}")
+        lengths = np.linalg.norm(np.vstack([look.centroid[None], look.anchors]), axis=1)
+        if not np.allclose(lengths, 1.0, atol=_UNIT_TOLERANCE):
+            raise TableError(f"{sku}: anchors and centroid must be L2-normalised")
+    empty = np.empty((0, dim), np.float32)
+    centroids = [np.asarray(look.centroid, np.float32)[None] for look in looks.values()]
+    anchors = [np.asarray(look.anchors, np.float32) for look in looks.values()]
+    return GroupTable(
+        skus=tuple(looks),
+        centroids=np.ascontiguousarray(np.concatenate([empty, *centroids])),
+        anchors=np.ascontiguousarray(np.concatenate([empty, *anchors])),
+        offsets=_offsets([len(block) for block in anchors]),
+        thresholds=thresholds,
+    )
+
+
+def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, D) rows scaled to length 1; a row of zeros stays."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, 1e-12), dtype=np.float32)
+
+
+def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
