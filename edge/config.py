@@ -58,10 +58,13 @@ class CameraSettings:
 class MotionSettings:
     """The motion gate.
 
-    width: the grey image's width in pixels.
+    width: the small picture's width in pixels. sensitivity: grey levels by which a pixel must
+    change to count as moving. min_pixels: how many of them make the picture active.
     """
 
-    width: int = field(default=320, metadata=_at_least(32, 1920))
+    width: int = field(default=480, metadata=_at_least(32, 1920))
+    sensitivity: float = field(default=8.0, metadata=_at_least(1.0, 100.0))
+    min_pixels: int = field(default=30, metadata=_at_least(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,14 @@ class ShelfSettings:
     """The shelf logic.
 
     settle_s: for how long a zone must lie still before it is compared with what it was.
+    sensitivity: grey levels by which a place must differ to have changed. min_item, max_item:
+    smallest and largest item, as shares of the picture's area.
     """
 
     settle_s: float = field(default=0.4, metadata=_at_least(0.05, 10.0))
+    sensitivity: float = field(default=11.0, metadata=_at_least(1.0, 100.0))
+    min_item: float = field(default=0.002, metadata=_at_least(0.0, 1.0))
+    max_item: float = field(default=0.2, metadata=_at_least(0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,80 @@
+"""Line a picture up with a reference: a shaken camera and a changed exposure are no events.
+
+Pure functions over small grey pictures. The shift is what most corners of the reference agree on
+when pyramidal Lucas-Kanade (Bouguet, 2001) finds them again, so foreground does not disturb it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Grey = NDArray[Any]
+CORNERS = 120
+AGREE_PX = 0.7
+FEWEST = 8
+
+
+class Aligner:
+    """Estimates how far pictures have moved against one reference."""
+
+    def __init__(self, reference: NDArray[np.uint8]) -> None:
+        """Prepare a reference, (h, w) uint8 grey."""
+        self._reference = reference
+        margin = max(4, reference.shape[1] // 48)
+        inner = np.zeros_like(reference)
+        inner[margin:-margin, margin:-margin] = 255
+        self._corners = cv2.goodFeaturesToTrack(reference, CORNERS, 0.01, 7, mask=inner)
+
+    def shift(self, grey: NDArray[np.uint8], most: float) -> tuple[float, float]:
+        """Return (x, y), the pixels by which grey has moved against the reference.
+
+        grey: (h, w) uint8, of the reference's size. (0, 0) where the shift would exceed `most`
+        pixels or too few corners agree on one.
+        """
+        if self._corners is None or len(self._corners) < FEWEST:
+            return 0.0, 0.0
+        found, status, _ = cv2.calcOpticalFlowPyrLK(
+            self._reference, grey, self._corners, np.empty(0), winSize=(15, 15), maxLevel=2
+        )
+        flow = (found - self._corners)[status.ravel() == 1].reshape(-1, 2)
+        if len(flow) < FEWEST:
+            return 0.0, 0.0
+        near = np.abs(flow[:, None] - flow[None]).max(axis=2) < AGREE_PX
+        agreeing = near[near.sum(axis=1).argmax()]
+        if agreeing.sum() < max(FEWEST, 0.25 * len(flow)):
+            return 0.0, 0.0
+        x, y = (float(value) for value in np.median(flow[agreeing], axis=0))
+        return (x, y) if max(abs(x), abs(y)) <= most else (0.0, 0.0)
+
+
+def translate(image: Grey, x: float, y: float) -> Grey:
+    """Return image, (h, w[, 3]), moved by x, y pixels; uncovered borders repeat the edge."""
+    if abs(x) < 0.02 and abs(y) < 0.02:
+        return image
+    matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
+    moved: Grey = cv2.warpAffine(
+        image, matrix, (image.shape[1], image.shape[0]), borderMode=cv2.BORDER_REPLICATE
+    )
+    return moved
+
+
+def gain(reference: Grey, image: Grey, use: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return (3,) float32, the factor by which image is brighter than reference, per channel.
+
+    reference, image: (h, w, 3), any number type. use: (h, w), the pixels to compare. 1 where fewer
+    than 100 pixels can be compared. The factor is held between 0.25 and 4.
+    """
+    step = slice(None, None, 4)
+    chosen = use[step, step]
+    if int(chosen.sum()) < 100:
+        return np.ones(3, np.float32)
+    before = reference[step, step][chosen].astype(np.float32) + 1.0
+    after = image[step, step][chosen].astype(np.float32) + 1.0
+    factor: NDArray[np.float32] = np.clip(np.median(after / before, axis=0), 0.25, 4.0).astype(
+        np.float32
+    )
+    return factor

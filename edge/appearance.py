@@ -1,0 +1,170 @@
+"""Say of a changed place whether an item left it, came to it, or neither.
+
+Needs no knowledge of products. A thing standing in front of a shelf has its own outline and its own
+colours; what is seen once it is gone continues its surroundings. So the picture in which the
+region's outline carries edges, and in which its inside is unlike its surroundings, is the one that
+holds the item. Behind a front item often stands its like: then the two pictures differ in size and
+light alone, and the larger, brighter one holds the item. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.events import Kind
+
+Picture = NDArray[np.uint8]
+SCALES = np.round(np.arange(0.82, 1.221, 0.02), 3)
+ALIKE = 0.80
+DEBUG = 0
+LEAST_RATIO = 1.3
+LEAST_COLOUR = 0.2
+EDGE_FLOOR = 5.0
+SHADOW_EDGE = 8.0
+SAME_TINT = 1.06
+CLEAR_RATIO = 1.8
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How well one picture of a place can be laid over another.
+
+    score: normalised cross-correlation in [-1, 1] at the best fit.
+    scale: size of the second picture's content over the first's. moved: its shift over the size of
+    the place. brightness: light of the second over the first. unmoved: the score with no fitting.
+    """
+
+    score: float
+    scale: float
+    moved: float
+    brightness: float
+    unmoved: float
+
+
+def judge(
+    before: Picture, after: Picture, mask: NDArray[np.uint8], inner: tuple[int, int, int, int]
+) -> Kind | None:
+    """Say what happened at a place, or None where nothing left and nothing came.
+
+    before, after: (h, w, 3) uint8 BGR of the place with surroundings. mask: (h, w) uint8, 255 where
+    they differ. inner: x1, y1, x2, y2 of the place in them.
+    """
+    was, now = edge_strengths(before, after, mask)
+    colour = colour_evidence(before, after, mask)
+    if DEBUG:
+        print("   outline", round(was, 1), round(now, 1), "colour", round(colour, 2))
+    floor = SHADOW_EDGE if _only_light(before, after, mask) else EDGE_FLOOR
+    strong = max(was, now) >= floor * _light(before, after)
+    if strong and max(was, now) >= CLEAR_RATIO * min(was, now):
+        verdict = Kind.PICK if was > now else Kind.RETURN
+        if colour * (1 if verdict is Kind.PICK else -1) > -0.2:
+            return verdict
+    like = likeness(before, after, inner)
+    if DEBUG:
+        print(
+            "   like",
+            [
+                round(v, 2)
+                for v in (like.score, like.scale, like.moved, like.brightness, like.unmoved)
+            ],
+        )
+    if like.score >= ALIKE:
+        return _behind(like) if strong else None
+    unclear = max(was, now) < LEAST_RATIO * min(was, now) or abs(colour) < LEAST_COLOUR
+    if not strong or unclear or (was > now) != (colour > 0):
+        return None
+    return Kind.PICK if was > now else Kind.RETURN
+
+
+def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> bool:
+    """Whether all channels changed alike, as under a shadow."""
+    first = np.array(cv2.mean(before, mask)[:3]) + 1.0
+    second = np.array(cv2.mean(after, mask)[:3]) + 1.0
+    factor = second / first
+    return bool(factor.max() < SAME_TINT * factor.min())
+
+
+def _light(before: Picture, after: Picture) -> float:
+    """Return how light the place is, 1 for a well lit one: a dark picture has weaker edges."""
+    return min(1.0, max(0.35, 0.5 * float(before.mean() + after.mean()) / 110.0))
+
+
+def _behind(like: Likeness) -> Kind | None:
+    """Two pictures of like things: one further back, or the same one moved or lit otherwise?"""
+    if like.scale <= 0.97 and like.brightness < 0.99:
+        return Kind.PICK
+    if like.scale >= 1.03 and like.brightness > 1.01:
+        return Kind.RETURN
+    return None
+
+
+def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> Likeness:
+    """Fit the inside of before into after.
+
+    before, after: (h, w, 3) uint8 BGR of the same place with surroundings. inner: x1, y1, x2, y2 of
+    the place within them.
+    """
+    x1, y1, x2, y2 = inner
+    zoom = 64.0 / max(x2 - x1, y2 - y1, 1)
+    first = cv2.resize(before, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    second = cv2.resize(after, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    x1, y1, x2, y2 = (round(value * zoom) for value in inner)
+    patch = first[y1:y2, x1:x2]
+    if min(patch.shape[:2]) < 8:
+        return Likeness(0.0, 1.0, 0.0, 1.0, 0.0)
+    best = (-1.0, 1.0, 0.0)
+    for scale in SCALES:
+        template = cv2.resize(patch, None, fx=float(scale), fy=float(scale))
+        if template.shape[0] > second.shape[0] or template.shape[1] > second.shape[1]:
+            continue
+        scores = cv2.matchTemplate(second, template, cv2.TM_CCOEFF_NORMED)
+        _, score, _, (x, y) = cv2.minMaxLoc(scores)
+        off_x = x + template.shape[1] / 2 - (x1 + x2) / 2
+        off_y = y + template.shape[0] / 2 - (y1 + y2) / 2
+        moved = max(abs(off_x) / (x2 - x1), abs(off_y) / (y2 - y1))
+        if score > best[0] + 0.004:
+            best = (float(score), float(scale), float(moved))
+    there = second[y1:y2, x1:x2]
+    unmoved = float(cv2.matchTemplate(there, patch, cv2.TM_CCOEFF_NORMED)[0, 0])
+    brightness = float((there.mean() + 1) / (patch.mean() + 1))
+    return Likeness(best[0], best[1], best[2], brightness, unmoved)
+
+
+def edge_strengths(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return how strong the edges along a region's outline are in each picture, in grey levels."""
+    width = max(2, round(min(mask.shape) / 30))
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    filled = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    band = (cv2.dilate(filled, kernel) > 0) & (cv2.erode(filled, kernel) == 0)
+    if not band.any():
+        return 0.0, 0.0
+    strength = []
+    for picture in (before, after):
+        smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
+        dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.25)
+        dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.25)
+        strength.append(float(cv2.magnitude(dx, dy).max(axis=2)[band].mean()))
+    return strength[0], strength[1]
+
+
+def colour_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
+    """Return in which picture the inside is less like its surroundings: 1 before, -1 after."""
+    width = max(3, round(min(mask.shape) / 12))
+    inside = mask > 0
+    ring = (cv2.dilate(mask, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~inside
+    if inside.sum() < 20 or ring.sum() < 20:
+        return 0.0
+    unlike = []
+    for picture in (before, after):
+        lab = cv2.cvtColor(cv2.GaussianBlur(picture, (0, 0), 1.0), cv2.COLOR_BGR2Lab)
+        histograms = [
+            cv2.calcHist([lab], [0, 1, 2], where.astype(np.uint8), [12, 12, 12], [0, 256] * 3)
+            for where in (inside, ring)
+        ]
+        smooth = [cv2.normalize(h, None, 1, 0, cv2.NORM_L1) for h in histograms]
+        unlike.append(float(cv2.compareHist(smooth[0], smooth[1], cv2.HISTCMP_BHATTACHARYYA)))
+    return (unlike[0] - unlike[1]) / (unlike[0] + unlike[1] + 1e-6)

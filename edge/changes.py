@@ -1,0 +1,106 @@
+"""Find the places where a settled shelf differs from what it was.
+
+A place is reported once it and its surroundings lie still, so that a hand that is still there is
+waited for. Pure: masks in, regions out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.uint8]
+RESTLESS_PERCENT = 3
+CORE_SHARE = 0.4
+CORE_PERCENTILE = 70
+SMALLEST_PART = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A connected place that has changed.
+
+    box: x1, y1, x2, y2 in pixels of the small picture, x2 and y2 exclusive.
+    mask: (h, w) uint8 of the whole small picture, 255 inside.
+    area: changed pixels.
+    calm_s: how long it and its surroundings have been still.
+    at_border: whether it reaches the edge of the picture, as an arm does.
+    """
+
+    box: tuple[int, int, int, int]
+    mask: Mask
+    area: int
+    calm_s: float
+    at_border: bool
+
+
+def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> list[Region]:
+    """Return the changed regions of at least min_area pixels, largest first.
+
+    changed: (h, w) uint8, 255 where a settled or unsettled pixel differs from the reference.
+    calm_s: (h, w) float32, seconds since each pixel last moved.
+    """
+    height, width = changed.shape
+    reach = max(3, width // 48) | 1
+    solid = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    joined = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    regions = []
+    for label in range(1, count):
+        x, y, w, h = (int(value) for value in stats[label, :4])
+        mask = np.where(labels == label, solid, 0).astype(np.uint8)
+        area = cv2.countNonZero(mask)
+        if area < min_area:
+            continue
+        pad = max(3, reach // 2, round(0.05 * max(w, h)))
+        top, left = max(0, y - pad), max(0, x - pad)
+        bottom, right = min(height, y + h + pad), min(width, x + w + pad)
+        near = cv2.dilate(
+            (labels[top:bottom, left:right] == label).astype(np.uint8),
+            np.ones((2 * pad + 1, 2 * pad + 1), np.uint8),
+        )
+        calm = float(np.percentile(calm_s[top:bottom, left:right][near > 0], RESTLESS_PERCENT))
+        border = _contact(mask) > 0.15 * max(w, h)
+        regions.append(Region((x, y, x + w, y + h), mask, area, calm, border))
+    return sorted(regions, key=lambda region: -region.area)
+
+
+def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: int) -> list[Region]:
+    """Take a region's shadows off and its items apart: return the parts that differ most.
+
+    apart: (h, w) float32, the difference in grey levels; limit: what counts as change.
+    """
+    x1, y1, x2, y2 = region.box
+    strength = np.where(region.mask > 0, apart, 0)[y1:y2, x1:x2]
+    level = max(limit, CORE_SHARE * float(np.percentile(strength[strength > 0], CORE_PERCENTILE)))
+    extent = min(x2 - x1, y2 - y1)
+    strong = cv2.morphologyEx(
+        np.where(strength > level, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, _square(extent / 6)
+    )
+    solid = cv2.morphologyEx(strong, cv2.MORPH_OPEN, _square(extent / 8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    parts = []
+    for label in range(1, count):
+        if stats[label, cv2.CC_STAT_AREA] < max(min_area, SMALLEST_PART * areas.max()):
+            continue
+        left, top, wide, high = (int(value) for value in stats[label, :4])
+        mask = np.zeros_like(region.mask)
+        mask[y1:y2, x1:x2] = np.where(labels == label, 255, 0)
+        box = (x1 + left, y1 + top, x1 + left + wide, y1 + top + high)
+        area = int(stats[label, cv2.CC_STAT_AREA])
+        parts.append(Region(box, mask, area, region.calm_s, region.at_border))
+    return parts or [region]
+
+
+def _square(side: float) -> Mask:
+    return np.ones((max(2, round(side)), max(2, round(side))), np.uint8)
+
+
+def _contact(mask: Mask) -> int:
+    """Return how many pixels of a mask lie along the picture's edge."""
+    edges = (mask[:2].any(axis=0), mask[-2:].any(axis=0), mask[:, :2].any(1), mask[:, -2:].any(1))
+    return int(sum(np.count_nonzero(edge) for edge in edges))

@@ -1,0 +1,130 @@
+"""Tell a quiet picture from one in which something moves.
+
+The first and cheapest stage: while nothing moves, nothing after it is computed. It works on a small
+picture, follows the sensor's noise, and takes a shaken camera out before it compares. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.align import Aligner, translate
+
+NOISE_FLOOR = 1.0
+REALIGN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What moved between the last picture and this one.
+
+    small: (h, w, 3) uint8 BGR, the picture made small, smoothed and lined up.
+    moving: (h, w) uint8, 255 where something moves.
+    active: whether enough moves, where somebody looks, to be worth a thought.
+    shift: x, y in pixels of the small picture by which the camera was off.
+    noise: standard deviation of the smoothed small picture's grey noise, in grey levels.
+    """
+
+    small: NDArray[np.uint8]
+    moving: NDArray[np.uint8]
+    active: bool
+    shift: tuple[float, float]
+    noise: float
+
+
+class MotionGate:
+    """Compares each picture with the one before it.
+
+    width: of the small picture, in pixels; a narrower source keeps its own width.
+    sensitivity: grey levels a pixel must change by, over noise, to count as moving.
+    min_pixels: how many moving pixels make the picture active.
+    max_shift: how far, as a share of the width, a shaken camera is followed.
+    """
+
+    def __init__(
+        self, width: int, sensitivity: float, min_pixels: int, max_shift: float = 0.03
+    ) -> None:
+        self._width = width
+        self._sensitivity = sensitivity
+        self._min_pixels = min_pixels
+        self._max_shift = max_shift
+        self._watched: NDArray[np.uint8] | None = None
+        self._aligner: Aligner | None = None
+        self._aligned_s = -1e9
+        self._last: NDArray[np.uint8] | None = None
+        self._noise = NOISE_FLOOR
+        self._shake = 0.0
+        self._edges: NDArray[np.float32] | None = None
+
+    def watch(self, mask: NDArray[np.uint8]) -> None:
+        """Limit what can make the picture active to mask, (h, w) uint8, non-zero = watched."""
+        self._watched = mask
+
+    def small_size(self, image: NDArray[np.uint8]) -> tuple[int, int]:
+        """Return (width, height) of the small picture made from image, (H, W, 3)."""
+        height, width = image.shape[:2]
+        small = min(self._width, width)
+        return small, max(1, round(height * small / width))
+
+    def observe(self, image: NDArray[np.uint8], time_s: float) -> Motion:
+        """Compare image, (H, W, 3) uint8 BGR, taken at time_s, with the one before."""
+        small = cv2.resize(image, self.small_size(image), interpolation=cv2.INTER_LINEAR)
+        small = cv2.GaussianBlur(small, (5, 5), 1.2)
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        if self._last is None or self._last.shape != grey.shape:
+            self._start(grey, time_s)
+            nothing = np.zeros_like(grey)
+            return Motion(small, nothing, False, (0.0, 0.0), self._noise)
+        moving = self._moving(grey)
+        shift = (0.0, 0.0)
+        if self._shake > 0 or cv2.countNonZero(moving) > self._min_pixels:
+            shift = self._follow(grey)
+            if shift != (0.0, 0.0):
+                small = translate(small, -shift[0], -shift[1])
+                grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+                moving = self._moving(grey)
+        watched = moving if self._watched is None else cv2.bitwise_and(moving, self._watched)
+        active = cv2.countNonZero(watched) >= self._min_pixels
+        if not active and time_s - self._aligned_s > REALIGN_S:
+            self._start(grey, time_s)
+        self._last = grey
+        return Motion(small, moving, active, shift, self._noise)
+
+    def _start(self, grey: NDArray[np.uint8], time_s: float) -> None:
+        self._last = grey
+        self._aligner = Aligner(grey)
+        self._aligned_s = time_s
+        dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
+        dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
+        self._edges = cv2.dilate(cv2.magnitude(dx, dy), np.ones((3, 3), np.uint8))
+
+    def _follow(self, grey: NDArray[np.uint8]) -> tuple[float, float]:
+        assert self._aligner is not None
+        shift = self._aligner.shift(grey, self._max_shift * grey.shape[1])
+        size = max(abs(shift[0]), abs(shift[1]))
+        if size < 0.25 and self._shake == 0:
+            return 0.0, 0.0
+        self._shake = 0.95 * self._shake + 0.05 * size if self._shake else size
+        if self._shake < 0.1:
+            self._shake = 0.0
+        return shift
+
+    def _moving(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        assert self._last is not None
+        difference = cv2.absdiff(grey, self._last)
+        sample = difference[::4, ::4]
+        typical = float(np.median(sample))
+        spread = typical if typical >= 2 else float(np.mean(np.minimum(sample, 4)))
+        self._noise += 0.1 * (max(NOISE_FLOOR, spread) - self._noise)
+        difference = cv2.blur(difference, (3, 3))
+        limit = self._sensitivity + 3.0 * (self._noise - NOISE_FLOOR)
+        if self._shake > 0 and self._edges is not None:
+            tolerance = (limit + 0.6 * self._edges).astype(np.uint8)
+            moving = cv2.compare(difference, tolerance, cv2.CMP_GT)
+        else:
+            moving = cv2.threshold(difference, limit, 255, cv2.THRESH_BINARY)[1]
+        return cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))

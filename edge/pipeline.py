@@ -1,0 +1,201 @@
+"""Wire the stages of one camera: a frame in, decided events out.
+
+Reads like the picture in the design: motion, detect, track, shelf, embed, gate. While nothing moves
+and nothing waits, only the motion stage runs. Called by the appliance, one pipeline a camera, and
+by `shelfgate replay`. `feed` and `view` may be called from different threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import CameraSettings, Config
+from edge.detect import Detection, Detector, load_detector
+from edge.embed import Recogniser
+from edge.events import DecidedEvent, ShelfEvent
+from edge.frame import Frame
+from edge.gate import Decision
+from edge.motion import MotionGate
+from edge.shelf import Shelf, ShelfLimits
+from edge.source import is_recording
+from edge.stages import CameraView, StageTimes
+from edge.track import Tracker
+from edge.zones import Zone, check_inside, whole_frame
+from models.bundle import Bundle
+
+SHOWN_S = 0.5
+
+
+class Decider(Protocol):
+    """What the pipeline asks about crops; `edge.embed.Recogniser` is one."""
+
+    def decide(self, crops: Sequence[NDArray[np.uint8]], groups: Sequence[str] = ()) -> Decision:
+        """Say which product crops, (h, w, 3) uint8 BGR, of one item show."""
+        ...
+
+
+class CameraPipeline:
+    """One camera's stages.
+
+    stream: what the event ids start from; the same recording must always have the same.
+    zones: empty: the whole frame is one zone. detector: None: before/after evidence alone.
+    interval_s: how often, in stream time, the detector looks while something moves.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: str,
+        stream: str,
+        zones: Sequence[Zone],
+        gate: MotionGate,
+        limits: ShelfLimits,
+        detector: Detector | None,
+        interval_s: float,
+        recogniser: Decider,
+    ) -> None:
+        self._camera = camera
+        self._stream = stream
+        self._zones = tuple(zones)
+        self._gate = gate
+        self._limits = limits
+        self._detector = detector
+        self._interval_s = interval_s
+        self._recogniser = recogniser
+        self._tracker = Tracker()
+        self._shelf: Shelf | None = None
+        self._size = (0, 0)
+        self._looked: tuple[NDArray[np.uint8], list[Detection]] | None = None
+        self._looked_s = -1e9
+        self._view = CameraView(None, self._zones, (), {})
+        self.times = StageTimes()
+
+    def feed(self, frame: Frame) -> list[DecidedEvent]:
+        """Take in the next frame; return the events that are certain by now.
+
+        Raises ZoneError where a zone lies outside the first frame.
+        """
+        started = time.perf_counter()
+        motion = self._gate.observe(frame.image, frame.time_s)
+        self.times.add("motion", time.perf_counter() - started)
+        shelf = self._shelf_for(frame)
+        if shelf is None:
+            shelf = self._begin(frame)
+            shelf.start(frame, motion)
+            self._gate.watch(shelf.watched)
+        busy = motion.active or shelf.unsettled
+        if motion.active and self._detector is not None:
+            if frame.time_s - self._looked_s >= self._interval_s:
+                self._looked_s = frame.time_s
+                self._look(frame.image)
+        started = time.perf_counter()
+        events = shelf.observe(frame, motion)
+        if busy:
+            self.times.add("shelf", time.perf_counter() - started)
+        decided = [self._decide(event) for event in events]
+        self._view = self._seen(frame, motion.active)
+        return decided
+
+    def finish(self) -> list[DecidedEvent]:
+        """Say that the stream has ended: what is not settled by now is not an event."""
+        return []
+
+    def view(self) -> CameraView:
+        """Return what is seen now; never blocks."""
+        return self._view
+
+    def _shelf_for(self, frame: Frame) -> Shelf | None:
+        height, width = frame.image.shape[:2]
+        return self._shelf if self._size == (width, height) else None
+
+    def _begin(self, frame: Frame) -> Shelf:
+        height, width = frame.image.shape[:2]
+        zones = self._zones or (whole_frame(width, height),)
+        check_inside(zones, width, height)
+        self._size = (width, height)
+        self._shelf = Shelf(self._camera, zones, self._limits, self._look)
+        return self._shelf
+
+    def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Detect in a picture, once per picture."""
+        if self._detector is None:
+            return []
+        if self._looked is not None and self._looked[0] is image:
+            return self._looked[1]
+        started = time.perf_counter()
+        found = self._detector.detect(image)
+        self.times.add("detect", time.perf_counter() - started)
+        self._looked = (image, found)
+        return found
+
+    def _decide(self, event: ShelfEvent) -> DecidedEvent:
+        zone = next((zone for zone in self._zones if zone.id == event.zone), None)
+        started = time.perf_counter()
+        decision = self._recogniser.decide(event.crops, zone.groups if zone else ())
+        self.times.add("recognise", time.perf_counter() - started)
+        return DecidedEvent(self._event_id(event), event, decision)
+
+    def _event_id(self, event: ShelfEvent) -> str:
+        box = ",".join(str(round(value)) for value in event.box)
+        facts = f"{self._stream}|{event.zone}|{event.kind}|{event.time_s:.3f}|{box}"
+        return f"{self._camera}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
+
+    def _seen(self, frame: Frame, active: bool) -> CameraView:
+        found: Sequence[Detection] = ()
+        if self._looked_s == frame.time_s and self._looked is not None:
+            tracks = self._tracker.update(self._looked[1], frame.time_s)
+            found = [Detection(track.box, track.score, track.label) for track in tracks]
+        elif active or frame.time_s - self._looked_s < SHOWN_S:
+            found = self._view.detections
+        zones = self._zones or (whole_frame(*self._size),)
+        return CameraView(frame, zones, found, self.times.means())
+
+
+def stream_identity(source: str) -> str:
+    """Return what a source's event ids start from: a recording's content, else a new name."""
+    if not is_recording(source):
+        return uuid.uuid4().hex
+    digest = hashlib.sha256()
+    with Path(source).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def build(
+    config: Config, camera: CameraSettings, bundle: Bundle, recogniser: Decider | None = None
+) -> CameraPipeline:
+    """Make a camera's pipeline as the configuration says.
+
+    recogniser: one that is shared with other cameras; None makes one from the bundle.
+    Raises DetectorError or RuntimeUnavailable where a network cannot be opened, OSError where a
+    recording cannot be read.
+    """
+    detector = None
+    if config.detector.enabled:
+        detector = load_detector(config.detector.name, min_score=config.detector.min_score)
+    if recogniser is None:
+        recogniser = Recogniser(bundle, runtime=config.gate.runtime)
+    return CameraPipeline(
+        camera=camera.id,
+        stream=stream_identity(camera.source),
+        zones=camera.zones,
+        gate=MotionGate(config.motion.width, config.motion.sensitivity, config.motion.min_pixels),
+        limits=ShelfLimits(
+            settle_s=config.shelf.settle_s,
+            sensitivity=config.shelf.sensitivity,
+            min_item=config.shelf.min_item,
+            max_item=config.shelf.max_item,
+        ),
+        detector=detector,
+        interval_s=config.detector.interval_s,
+        recogniser=recogniser,
+    )

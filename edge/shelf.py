@@ -1,0 +1,238 @@
+"""Turn what moved into what was taken and what came back.
+
+A zone lay still, was disturbed, lies still again: where it now differs from before, an item has
+left, has come, or has only been moved. People and hands the detector sees are waited for; things no
+detector has a class for are judged by their looks (`edge.appearance`). Fed by the pipeline, one
+picture at a time; pure: time comes in with the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.appearance import judge
+from edge.background import Background
+from edge.changes import Region, cores, find_regions
+from edge.crops import Place, place_of
+from edge.detect import Detection
+from edge.events import Box, Kind, ShelfEvent
+from edge.frame import Frame
+from edge.motion import Motion
+from edge.recent import Recent
+from edge.zones import Zone
+
+Look = Callable[[NDArray[np.uint8]], Sequence[Detection]]
+"""Detects in a picture, (H, W, 3) uint8 BGR; an empty answer where there is no detector."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfLimits:
+    """What the shelf believes.
+
+    settle_s: how long a place must be still before it is compared.
+    sensitivity: grey levels of difference that count as change.
+    min_item, max_item: smallest and largest item, as shares of the picture's area.
+    arm_s: how long something that reaches the picture's edge must be still to be no arm.
+    person_score: from what score a detected person or hand is waited for.
+    """
+
+    settle_s: float = 0.4
+    sensitivity: float = 11.0
+    min_item: float = 0.002
+    max_item: float = 0.2
+    arm_s: float = 2.5
+    person_score: float = 0.4
+
+
+DEBUG = 0
+CHECK_S = 0.1
+FOLLOW_S = 0.5
+REFRESH_S = 0.3
+RECENT_S = 20.0
+RECENT_EVERY_S = 0.06
+
+
+class Shelf:
+    """The zones of one camera."""
+
+    def __init__(self, camera: str, zones: Sequence[Zone], limits: ShelfLimits, look: Look) -> None:
+        self._camera = camera
+        self._zones = zones
+        self._limits = limits
+        self._look = look
+        self._background = Background(limits.settle_s, limits.sensitivity)
+        self._recent = Recent(RECENT_S, RECENT_EVERY_S)
+        self._masks: list[NDArray[np.uint8]] = []
+        self._checked_s = self._followed_s = self._refreshed_s = -1e9
+        self._scale = 1.0
+        self.unsettled = True
+
+    @property
+    def watched(self) -> NDArray[np.uint8]:
+        """(h, w) uint8 of the small picture, 255 where some zone is; empty before the start."""
+        mask: NDArray[np.uint8] = np.maximum.reduce(self._masks)
+        return mask
+
+    def start(self, frame: Frame, motion: Motion) -> None:
+        """Begin, or begin again, with a frame whose size is new."""
+        height, width = motion.moving.shape
+        self._scale = frame.image.shape[1] / width
+        self._masks = []
+        for zone in self._zones:
+            mask = np.zeros((height, width), np.uint8)
+            corners = np.round(np.array(zone.polygon) / self._scale).astype(np.int32)
+            cv2.fillPoly(mask, [corners], 255)
+            self._masks.append(mask)
+        self._recent.clear()
+        self._background.start(frame.image, motion, frame.time_s)
+        self.unsettled = True
+
+    def observe(self, frame: Frame, motion: Motion) -> list[ShelfEvent]:
+        """Take in a frame; return what happened that is certain by now."""
+        now = frame.time_s
+        if not motion.active and not self.unsettled and now - self._followed_s < FOLLOW_S:
+            return []
+        self._background.update(motion, now)
+        self._recent.add(cv2.cvtColor(motion.small, cv2.COLOR_BGR2GRAY), now)
+        if now - self._checked_s < CHECK_S:
+            return []
+        self._checked_s = now
+        return self._check(frame, motion)
+
+    def _check(self, frame: Frame, motion: Motion) -> list[ShelfEvent]:
+        background, now = self._background, frame.time_s
+        settled = background.settled()
+        self._learn_unknown(frame, motion, settled)
+        apart = background.difference()
+        differs = (apart > background.limit()) & (background.known > 0)
+        disturbed = background.disturbed()
+        changed = np.where(differs & disturbed, 255, 0).astype(np.uint8)
+        size = changed.size
+        min_area = max(12, round(self._limits.min_item * size))
+        regions = find_regions(changed, now - background.moved_s, min_area)
+        events: list[ShelfEvent] = []
+        waiting = False
+        for region in regions:
+            wait_s = self._limits.arm_s if region.at_border else self._limits.settle_s
+            if region.area > self._limits.max_item * size:
+                wait_s = max(wait_s, 3.0)
+            if region.calm_s < wait_s or self._somebody_at(region, frame):
+                waiting = True
+                continue
+            if DEBUG:
+                print(
+                    frame.sequence,
+                    "region",
+                    [round(v * self._scale) for v in region.box],
+                    region.area,
+                    round(region.calm_s, 2),
+                    region.at_border,
+                )
+            if region.area <= self._limits.max_item * size:
+                for part in cores(region, apart, background.limit(), min_area):
+                    events += self._settle(part, frame, motion)
+            self._absorb(region, frame, motion)
+        calm = settled & (changed == 0)
+        background.agree(calm & ~differs)
+        if now - self._followed_s >= FOLLOW_S:
+            self._followed_s = now
+            background.follow(np.where(calm & (background.known > 0), 255, 0).astype(np.uint8))
+        self.unsettled = waiting or not bool(settled.all()) or not bool(background.known.all())
+        if not regions and not self.unsettled and now - self._refreshed_s > REFRESH_S:
+            self._refreshed_s = now
+            if motion.shift == (0.0, 0.0) or not motion.active:
+                background.rebase(frame.image, motion)
+        return sorted(events, key=lambda event: event.time_s)
+
+    def _learn_unknown(self, frame: Frame, motion: Motion, settled: NDArray[np.bool_]) -> None:
+        """What has never been seen still becomes the reference once it is, people excepted."""
+        fresh = settled & (self._background.known == 0)
+        if not fresh.any():
+            return
+        for box in self._people(frame.image):
+            x1, y1, x2, y2 = (round(value / self._scale) for value in box)
+            fresh[max(0, y1) : y2, max(0, x1) : x2] = False
+        if fresh.any():
+            self._background.learn(np.where(fresh, 255, 0).astype(np.uint8), frame.image, motion)
+
+    def _people(self, image: NDArray[np.uint8]) -> list[Box]:
+        return [
+            found.box
+            for found in self._look(image)
+            if found.label != "product" and found.score >= self._limits.person_score
+        ]
+
+    def _somebody_at(self, region: Region, frame: Frame) -> bool:
+        """Whether a person or a hand covers a good part of the region."""
+        x1, y1, x2, y2 = (value * self._scale for value in region.box)
+        for left, top, right, bottom in self._people(frame.image):
+            wide = min(x2, right) - max(x1, left)
+            high = min(y2, bottom) - max(y1, top)
+            if wide > 0 and high > 0 and wide * high > 0.3 * (x2 - x1) * (y2 - y1):
+                return True
+        return False
+
+    def _absorb(self, region: Region, frame: Frame, motion: Motion) -> None:
+        x1, y1, x2, y2 = region.box
+        where = np.zeros(self._background.shape, np.uint8)
+        where[max(0, y1 - 4) : y2 + 4, max(0, x1 - 4) : x2 + 4] = 255
+        self._background.learn(where, frame.image, motion)
+
+    def _zone_of(self, region: Region) -> Zone | None:
+        shares = [cv2.countNonZero(cv2.bitwise_and(region.mask, mask)) for mask in self._masks]
+        best = int(np.argmax(shares))
+        return self._zones[best] if shares[best] >= 0.5 * region.area else None
+
+    def _settle(self, region: Region, frame: Frame, motion: Motion) -> list[ShelfEvent]:
+        """Judge a region that lies still again."""
+        zone = self._zone_of(region)
+        if zone is None:
+            return []
+        background = self._background
+        now_image = background.lined_up(frame.image, motion)
+        place = place_of(region.box, region.mask, background.picture, now_image, self._scale)
+        small = place_of(
+            region.box,
+            region.mask,
+            np.clip(background.before(), 0, 255).astype(np.uint8),
+            np.clip(background.current, 0, 255).astype(np.uint8),
+            1.0,
+        )
+        verdict = judge(small.before, small.after, small.mask, small.inner)
+        if verdict is None:
+            return []
+        holder = background.picture if verdict is Kind.PICK else now_image
+        products = [d.box for d in self._look(holder) if d.label == "product"]
+        time_s = self._when(verdict, region, frame.time_s)
+        return [
+            ShelfEvent(
+                kind=verdict,
+                time_s=time_s,
+                decided_s=frame.time_s,
+                camera=self._camera,
+                zone=zone.id,
+                box=box,
+                quantity=1,
+                crops=place.crops(holder, box),
+                before=place.before,
+                after=place.after,
+            )
+            for box in place.items(products)
+        ]
+
+    def _when(self, kind: Kind, region: Region, now: float) -> float:
+        before = cv2.cvtColor(
+            np.clip(self._background.before(), 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY
+        ).astype(np.float32)
+        after = cv2.cvtColor(
+            np.clip(self._background.current, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY
+        ).astype(np.float32)
+        where = region.mask > 0
+        find = self._recent.left_at if kind is Kind.PICK else self._recent.arrived_at
+        found = find(before, after, where)
+        return now - self._limits.settle_s if found is None else found
