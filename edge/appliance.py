@@ -15,15 +15,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cloud_sync.device.agent import Agent
+from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker, Pipeline
 from edge.capture import open_source
 from edge.config import Config
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
+from edge.gate import Decision
 from edge.ledger import Ledger
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
@@ -57,11 +63,11 @@ class Appliance:
 
     def _open(self, config: Config) -> None:
         bundle = load_bundle(config.bundle.path or DEFAULT_BUNDLE)
-        pipelines = _pipelines(config, bundle)
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))
             self._parts.callback(sources[-1].stop)
+        pipelines = _pipelines(config, bundle)
         state_dir = config.device.state_dir
         self._parts.callback(_lock(state_dir).close)
         timeline = uuid.uuid4().hex
@@ -144,10 +150,21 @@ class Appliance:
         self.bookkeeper.stop()
 
 
-def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
-    from edge import pipeline
+class OneAtATime:
+    """A recogniser that the cameras' threads share: a network answers one question at a time."""
 
-    recogniser = Recogniser(bundle, runtime=config.gate.runtime)
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._lock = Lock()
+
+    def decide(self, crops: Sequence[NDArray[np.uint8]], groups: Sequence[str] = ()) -> Decision:
+        """Say which product crops show; waits for whoever asked before."""
+        with self._lock:
+            return self._recogniser.decide(crops, groups)
+
+
+def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
+    recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
     return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
 
 

@@ -43,6 +43,7 @@ class Background:
         self.shape = (height, width)
         self._time_s = time_s
         self.moved_s = np.full((height, width), time_s, np.float32)
+        self.judged_s = np.full((height, width), -1e9, np.float32)
         self.agreed_s = np.full((height, width), time_s, np.float32)
         self.current = motion.small.astype(np.float32)
         self.reference = self.current.copy()
@@ -81,11 +82,19 @@ class Background:
         self._gain = gain(self.reference, self.current, calm)
         apart = self.current - self.reference * self._gain
         apart -= _soft(apart, use, 2.5 * self.limit())
-        return _visible(apart)
+        return _visible(apart, SHADOW_LEVELS * self._light())
 
     def agree(self, where: NDArray[np.bool_]) -> None:
         """Note that the shelf looks as it did, where `where`, (h, w)."""
         self.agreed_s[where] = self._time_s
+
+    def judge(self, where: NDArray[np.bool_]) -> None:
+        """Note that what is there has been judged, where `where`, (h, w)."""
+        self.judged_s[where] = self._time_s
+
+    def judged(self, where: NDArray[np.bool_]) -> bool:
+        """Whether most of the place `where`, (h, w), has been judged since it last moved."""
+        return float(np.mean(self.judged_s[where] > self.moved_s[where])) > 0.8
 
     def disturbed(self) -> NDArray[np.bool_]:
         """Return (h, w), where something has moved since it last looked as it did, holes filled."""
@@ -96,8 +105,11 @@ class Background:
 
     def limit(self) -> float:
         """Return the difference, in grey levels, from which a pixel counts as changed."""
-        level = float(self.current[::8, ::8].mean())
-        return self._sensitivity * min(1.0, max(0.4, level / 110.0)) + 1.5 * (self._noise - 1.0)
+        return self._sensitivity * self._light() + 1.5 * (self._noise - 1.0)
+
+    def _light(self) -> float:
+        """Return how well lit the picture is, 1 for well: a dark one has smaller differences."""
+        return min(1.0, max(0.4, float(self.current[::8, ::8].mean()) / 110.0))
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light."""
@@ -156,16 +168,16 @@ class Background:
         kept[...] = np.clip(kept + share * (fresh - kept), 0, 255).astype(np.uint8)
 
 
-def _visible(apart: NDArray[np.float32]) -> NDArray[np.float32]:
+def _visible(apart: NDArray[np.float32], shadow: float) -> NDArray[np.float32]:
     """Return (h, w) float32, how much of a difference, (h, w, 3) BGR, is more than a shadow.
 
     A shadow darkens all channels alike and softly: of plain lightness only what goes beyond a
-    shadow's usual depth counts, of fine structure and of colour everything.
+    shadow's usual depth, `shadow` grey levels, counts, of fine structure and of colour everything.
     """
     light = apart.mean(axis=2)
     colour = np.abs(apart - light[..., None]).max(axis=2)
     fine = np.abs(light - cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60))
-    seen: NDArray[np.float32] = np.maximum(np.abs(light) - SHADOW_LEVELS, fine)
+    seen: NDArray[np.float32] = np.maximum(np.abs(light) - shadow, fine)
     return np.maximum(seen, 1.6 * colour)
 
 

@@ -64,7 +64,7 @@ class Booked:
 class Bookkeeper:
     """Takes events from any thread and books them in the order they came.
 
-    clock: seconds since 1970, for the page.
+    clock: seconds since 1970, for the page. `booked`: how many events this process has booked.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Bookkeeper:
         self._stopping = Event()
         self._problem = ""
         self._picture_problem = ""
+        self.booked = 0
         self._thread = Thread(target=self._run, name="bookkeeper", daemon=True)
 
     @property
@@ -150,6 +151,7 @@ class Bookkeeper:
             return False
         self._problem = ""
         if booking is not None:
+            self.booked += 1
             with self._lock:
                 self._recent.append(Booked(decided, booking, evidence, self._clock()))
         return True

@@ -68,6 +68,42 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
     return sorted(regions, key=lambda region: -region.area)
 
 
+def together(regions: list[Region]) -> list[Region]:
+    """Join regions that lie above or beside each other with hardly a gap.
+
+    They may be parts of one thing; `cores` takes apart what is not.
+    """
+    joined: list[Region] = []
+    for region in regions:
+        for index, other in enumerate(joined):
+            if _adjoin(region.box, other.box):
+                joined[index] = _union(other, region)
+                break
+        else:
+            joined.append(region)
+    return joined
+
+
+def _adjoin(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> bool:
+    shared = [min(first[i + 2], second[i + 2]) - max(first[i], second[i]) for i in (0, 1)]
+    narrow = [min(first[i + 2] - first[i], second[i + 2] - second[i]) for i in (0, 1)]
+    reach = 0.08 * max(*(box[i + 2] - box[i] for box in (first, second) for i in (0, 1)))
+    return any(
+        shared[i] >= 0.5 * narrow[i] and shared[1 - i] >= -max(2.0, reach) for i in (0, 1)
+    )
+
+
+def _union(first: Region, second: Region) -> Region:
+    a, b = first.box, second.box
+    return Region(
+        (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])),
+        cv2.bitwise_or(first.mask, second.mask),
+        first.area + second.area,
+        min(first.calm_s, second.calm_s),
+        first.at_border or second.at_border,
+    )
+
+
 def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: int) -> list[Region]:
     """Take a region's shadows off and its items apart: return the parts that differ most.
 

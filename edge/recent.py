@@ -60,25 +60,25 @@ class Recent:
         """
         shares = self._shares(before, after, where)
         most = max((share.before for share in shares), default=0.0)
-        matching = [
-            share.time_s
-            for share in shares
-            if share.resting and share.before > max(share.after, ALIKE * most)
-        ]
-        return matching[-1] if matching else None
+        as_before = [share.before > max(share.after, ALIKE * most) for share in shares]
+        if not any(as_before):
+            return None
+        last = len(as_before) - 1 - as_before[::-1].index(True)
+        resting = [share.time_s for share in shares[: last + 1] if share.resting]
+        return resting[-1] if resting else shares[last].time_s
 
     def arrived_at(
         self, before: NDArray[np.float32], after: NDArray[np.float32], where: NDArray[np.bool_]
     ) -> float | None:
         """Return since when most of the place has looked as after, or None if it never did."""
-        arrived = None
         shares = self._shares(before, after, where)
         most = max((share.after for share in shares), default=0.0)
-        for share in reversed(shares):
-            if not share.resting or share.after <= max(share.before, ALIKE * most):
-                break
-            arrived = share.time_s
-        return arrived
+        as_after = [share.after > max(share.before, ALIKE * most) for share in shares]
+        if not shares or not as_after[-1]:
+            return None
+        first = len(as_after) - (as_after[::-1].index(False) if False in as_after else len(as_after))
+        resting = [share.time_s for share in shares[first:] if share.resting]
+        return resting[0] if resting else shares[first].time_s
 
     def _shares(
         self, before: NDArray[np.float32], after: NDArray[np.float32], where: NDArray[np.bool_]

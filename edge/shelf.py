@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edge.appearance import judge
 from edge.background import Background
-from edge.changes import Region, cores, find_regions
-from edge.crops import Place, place_of
+from edge.changes import Region, cores, find_regions, together
+from edge.crops import place_of
 from edge.detect import Detection
 from edge.events import Box, Kind, ShelfEvent
 from edge.frame import Frame
@@ -52,6 +52,7 @@ class ShelfLimits:
 DEBUG = 0
 CHECK_S = 0.1
 FOLLOW_S = 0.5
+FORGET_S = 3.0
 REFRESH_S = 0.3
 RECENT_S = 20.0
 RECENT_EVERY_S = 0.06
@@ -114,7 +115,7 @@ class Shelf:
         changed = np.where(differs & disturbed, 255, 0).astype(np.uint8)
         size = changed.size
         min_area = max(12, round(self._limits.min_item * size))
-        regions = find_regions(changed, now - background.moved_s, min_area)
+        regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
         waiting = False
         for region in regions:
@@ -124,19 +125,19 @@ class Shelf:
             if region.calm_s < wait_s or self._somebody_at(region, frame):
                 waiting = True
                 continue
-            if DEBUG:
-                print(
-                    frame.sequence,
-                    "region",
-                    [round(v * self._scale) for v in region.box],
-                    region.area,
-                    round(region.calm_s, 2),
-                    region.at_border,
-                )
-            if region.area <= self._limits.max_item * size:
+            inside = region.mask > 0
+            found: list[ShelfEvent] = []
+            if region.area <= self._limits.max_item * size and not background.judged(inside):
+                if DEBUG:
+                    print(frame.sequence, region.box, region.area, round(region.calm_s, 2))
                 for part in cores(region, apart, background.limit(), min_area):
-                    events += self._settle(part, frame, motion)
-            self._absorb(region, frame, motion)
+                    found += self._settle(part, frame, motion)
+            background.judge(inside)
+            events += found
+            if found or region.calm_s >= FORGET_S:
+                self._absorb(region, frame, motion)
+            else:
+                waiting = True
         calm = settled & (changed == 0)
         background.agree(calm & ~differs)
         if now - self._followed_s >= FOLLOW_S:

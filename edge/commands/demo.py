@@ -155,7 +155,7 @@ def _result(store: DemoStore) -> dict[str, Any]:
         "hub": store.hub_url,
         "stream_s": round(store.stream_s, 2),
         "frames": sum(camera.frames for camera in state.cameras),
-        "events": len(state.events),
+        "events": store.appliance.bookkeeper.booked,
         "reviews": len(state.reviews),
         "synced": synced,
         "failed": "; ".join(failure for failure in failures if failure),

@@ -15,6 +15,7 @@ from edge.simulate.words import mix
 
 SPRITE_WIDTH, SPRITE_HEIGHT = 420, 560
 SHOULDERS_M = 0.46
+ASIDE_M = 1.0
 
 
 def body_sprite(looks: Looks) -> Image:
@@ -40,12 +41,25 @@ def body_sprite(looks: Looks) -> Image:
     for x in (-78, 78):
         cv2.ellipse(layer, (middle + x, 112), (14, 24), 0, 0, 360, (*looks.skin, 255), -1, cv2.LINE_AA)
     for width, light in steps:
-        hair = [min(c * light * 1.05 + 6, 255) for c in looks.hair]
-        axes = (round(80 * width), round(104 * width))
+        hair = [c * light for c in looks.hair]
+        axes = (round(76 * width), round(96 * width))
         at = (middle - round((1 - width) * 22), 106 - round((1 - width) * 22))
         cv2.ellipse(layer, at, axes, 0, 0, 360, (*hair, 255), -1, cv2.LINE_AA)
-    soft = cv2.GaussianBlur(layer, (0, 0), 2.2)
-    return np.asarray(soft, np.uint8)
+    soft = np.asarray(cv2.GaussianBlur(layer, (0, 0), 2.2), np.uint8)
+    _strands(soft, looks, middle)
+    return soft
+
+
+def _strands(layer: Image, looks: Looks, middle: int) -> None:
+    """Draw single hairs from the crown down, so that a head does not look like a ball."""
+    rng = np.random.default_rng(sum(looks.hair) + sum(looks.cloth))
+    for _ in range(90):
+        turn = float(rng.uniform(0, 2 * np.pi))
+        long = float(rng.uniform(0.5, 0.98))
+        stop = (middle + round(74 * long * np.cos(turn)), 106 + round(94 * long * np.sin(turn)))
+        start = (middle - 10 + round(16 * np.cos(turn)), 66 + round(12 * np.sin(turn)))
+        shade = mix(looks.hair, (0, 0, 0) if rng.random() < 0.6 else (200, 210, 220), 0.25)
+        cv2.line(layer, start, stop, (*shade, 255), 2, cv2.LINE_AA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,7 @@ def presences(settings: Settings, plan: Plan, widths: list[float]) -> list[Prese
     heavy = settings.occlusion is Occlusion.HEAVY
     there: list[Presence] = []
     for shelf, width in enumerate(widths):
-        out = width / 2 + 0.55
+        out = width / 2 + ASIDE_M
         time_s = float(rng.uniform(8, 14))
         while time_s < settings.duration_s - 6:
             side = 1 if rng.random() < 0.5 else -1
@@ -99,7 +113,7 @@ def presences(settings: Settings, plan: Plan, widths: list[float]) -> list[Prese
             time_s += lasts + float(rng.uniform(7, 16) if heavy else rng.uniform(18, 40))
     for reach in plan.reaches:
         if rng.random() < (0.75 if heavy else 0.35):
-            out = widths[reach.shelf] / 2 + 0.5
+            out = widths[reach.shelf] / 2 + ASIDE_M
             item = reach.item.x
             stand = item - reach.hand * float(rng.uniform(0.32, 0.45))
             come = -out if stand < 0 else out

@@ -86,13 +86,13 @@ class Furniture:
         shelf = self._shelf
         height, width = round(shelf.height * TEXELS / 2), round(shelf.width * TEXELS / 2)
         wall = np.empty((height, width, 3), dtype=np.float64)
-        wall[:] = np.array(self._paint) * 0.38
+        wall[:] = np.array(self._paint) * 0.5
         wall[::12, ::12] *= 0.4
         wall[1::12, ::12] *= 0.5
         tops = [row.y + row.room for row in shelf.rows]
         for top in tops:
             line = round((shelf.height - top) * TEXELS / 2)
-            shade = np.linspace(0.35, 1.0, 70)[:, None, None]
+            shade = np.linspace(0.45, 1.0, 70)[:, None, None]
             span = wall[max(line, 0) : line + 70]
             span *= shade[: len(span)]
         return opaque(np.clip(wall, 0, 255).astype(np.uint8))

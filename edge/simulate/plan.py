@@ -27,6 +27,7 @@ from edge.simulate.shelf import (
 
 FIRST_REACH_S, LAST_QUIET_S = 3.0, 3.5
 REST_AFTER_S = 1.2
+UNKNOWN_APPEAL = 2.5
 
 
 class Act(StrEnum):
@@ -136,7 +137,7 @@ class _Planner:
     ) -> Reach | None:
         rng, basket = self.rng, self.baskets.setdefault(visit.session, [])
         acts = (Act.PICK, Act.RETURN, Act.LIFT, Act.TOUCH, Act.KNOCK)
-        wanted = acts[int(rng.choice(5, p=(0.52, 0.28, 0.09, 0.07, 0.04)))]
+        wanted = acts[int(rng.choice(5, p=(0.46, 0.35, 0.08, 0.07, 0.04)))]
         if wanted is Act.RETURN and basket:
             return self._return(visit, shelf, start, hand, beside)
         if wanted is Act.RETURN:
@@ -144,7 +145,8 @@ class _Planner:
         free = [f for f in self._free(shelf, start, hand, beside) if self.stacks[shelf][f.number]]
         if not free:
             return None
-        facing = free[int(rng.integers(len(free)))]
+        weights = np.array([_appeal(self.stacks[shelf][facing.number][-1]) for facing in free])
+        facing = free[int(rng.choice(len(free), p=weights / weights.sum()))]
         return self._handle(wanted, visit, shelf, facing, start, hand)
 
     def _free(
@@ -243,6 +245,11 @@ class _Planner:
         self.changes.append(
             Change(time_s, reach.shelf, reach.facing, before, after, reach, event)
         )
+
+
+def _appeal(item: Item) -> float:
+    """How often an item is reached for: unknown ones more often, so that no clip lacks them."""
+    return 1.0 if item.product.known else UNKNOWN_APPEAL
 
 
 def _nudged(item: Item, rng: np.random.Generator, metres: float) -> Item:
