@@ -33,6 +33,7 @@ from edge.gate import Decision
 from edge.ledger import Ledger
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
+from edge.zones import check_inside
 from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 
 POLL_S = 0.1
@@ -67,6 +68,9 @@ class Appliance:
         for camera in config.cameras:
             sources.append(open_source(camera))
             self._parts.callback(sources[-1].stop)
+            width, height = sources[-1].health.size
+            if width and height:
+                check_inside(camera.zones, width, height)
         pipelines = _pipelines(config, bundle)
         state_dir = config.device.state_dir
         self._parts.callback(_lock(state_dir).close)
