@@ -21,6 +21,7 @@ Picture = NDArray[np.uint8]
 SCALES = np.round(np.arange(0.82, 1.221, 0.02), 3)
 ALIKE = 0.80
 DEBUG = 0
+SAME = 0.96
 LEAST_RATIO = 1.3
 LEAST_COLOUR = 0.2
 EDGE_FLOOR = 5.0
@@ -100,6 +101,20 @@ def _behind(like: Likeness) -> Kind | None:
     if like.scale >= 1.03 and like.brightness > 1.01:
         return Kind.RETURN
     return None
+
+
+def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> bool:
+    """Say whether a place shows the same structure in both pictures, whatever the light.
+
+    before, after: (h, w, 3) uint8 BGR at full resolution; inner: x1, y1, x2, y2 of the place.
+    """
+    x1, y1, x2, y2 = inner
+    first, second = (
+        cv2.GaussianBlur(picture, (0, 0), 1.0)[y1:y2, x1:x2] for picture in (before, after)
+    )
+    if min(first.shape[:2]) < 4:
+        return True
+    return float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0]) > SAME
 
 
 def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> Likeness:

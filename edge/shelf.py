@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.appearance import judge
+from edge.appearance import is_same, judge
 from edge.background import Background
 from edge.changes import Region, cores, find_regions, together
 from edge.crops import place_of
@@ -205,7 +205,7 @@ class Shelf:
             1.0,
         )
         verdict = judge(small.before, small.after, small.mask, small.inner)
-        if verdict is None:
+        if verdict is None or is_same(place.before, place.after, place.inner):
             return []
         holder = background.picture if verdict is Kind.PICK else now_image
         products = [d.box for d in self._look(holder) if d.label == "product"]

@@ -100,7 +100,9 @@ def simulate(out: Path, as_json: bool, size: _Size, **options: Any) -> None:
 
 def _settings(size: _Size, options: dict[str, Any]) -> Settings:
     kinds = {"lighting": Lighting, "occlusion": Occlusion, "angle": Angle}
-    typed = {name: kinds[name](value) if name in kinds else value for name, value in options.items()}
+    typed = {
+        name: kinds[name](value) if name in kinds else value for name, value in options.items()
+    }
     return Settings(width=size.width, height=size.height, **typed)
 
 

@@ -118,7 +118,9 @@ def _ground(design: Design, width: int, height: int, rng: np.random.Generator) -
     elif kind == 3:
         for _ in range(26):
             at = (int(rng.integers(width)), int(rng.integers(height)))
-            cv2.circle(picture, at, int(rng.integers(3, max(width // 14, 4))), accent, -1, cv2.LINE_AA)
+            cv2.circle(
+                picture, at, int(rng.integers(3, max(width // 14, 4))), accent, -1, cv2.LINE_AA
+            )
     elif kind == 4:
         for index in range(-4, 12):
             x = index * width // 7
@@ -140,7 +142,9 @@ def _flavour_band(
     x1, y1, x2, y2 = band
     ink = ink_on(design.band)
     if style == 1:
-        corners = np.array([[x1, y1 + (y2 - y1) // 3], [x2, y1], [x2, y2 - (y2 - y1) // 3], [x1, y2]])
+        corners = np.array(
+            [[x1, y1 + (y2 - y1) // 3], [x2, y1], [x2, y2 - (y2 - y1) // 3], [x1, y2]]
+        )
         cv2.fillPoly(picture, [corners.astype(np.int32)], design.band, cv2.LINE_AA)
     elif style == 3:
         middle = ((x1 + x2) // 2, (y1 + y2) // 2)
@@ -221,12 +225,12 @@ def _ball(picture: NDArray[Any], centre: tuple[int, int], radius: int, colour: C
     inner = (centre[0] - radius // 8, centre[1] - radius // 8)
     cv2.circle(picture, inner, max(radius * 4 // 5, 1), colour, -1, cv2.LINE_AA)
     shine = (centre[0] - radius // 3, centre[1] - radius // 3)
-    cv2.circle(picture, shine, max(radius // 5, 1), mix(colour, (255, 255, 255), 0.7), -1, cv2.LINE_AA)
+    cv2.circle(
+        picture, shine, max(radius // 5, 1), mix(colour, (255, 255, 255), 0.7), -1, cv2.LINE_AA
+    )
 
 
-def _small_print(
-    picture: Image, design: Design, rng: np.random.Generator, goods_at: float
-) -> None:
+def _small_print(picture: Image, design: Design, rng: np.random.Generator, goods_at: float) -> None:
     height, width = picture.shape[:2]
     grams = f"{int(rng.integers(2, 20)) * 50} g"
     ink = ink_on(design.ground)

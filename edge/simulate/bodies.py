@@ -39,7 +39,9 @@ def body_sprite(looks: Looks) -> Image:
             pale = mix(looks.cloth, (255, 255, 255), 0.5)
             cv2.line(layer, (middle - 170, y), (middle + 170, y), (*pale, 255), 12, cv2.LINE_AA)
     for x in (-78, 78):
-        cv2.ellipse(layer, (middle + x, 112), (14, 24), 0, 0, 360, (*looks.skin, 255), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            layer, (middle + x, 112), (14, 24), 0, 0, 360, (*looks.skin, 255), -1, cv2.LINE_AA
+        )
     for width, light in steps:
         hair = [c * light for c in looks.hair]
         axes = (round(76 * width), round(96 * width))

@@ -132,9 +132,7 @@ def _invented(
     return [_product(design, group, rng) for group, design in designs[:count]]
 
 
-def _design(
-    shape: str, rng: np.random.Generator, looks: set[tuple[str, str, Colour]]
-) -> Design:
+def _design(shape: str, rng: np.random.Generator, looks: set[tuple[str, str, Colour]]) -> Design:
     measures = [middle + spread * float(rng.uniform(-1, 1)) for middle, spread in MEASURES[shape]]
     if MEASURES[shape][2][1] == 0.0:
         measures[2] = min(measures[0], MEASURES[shape][2][0])

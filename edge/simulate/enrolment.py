@@ -67,7 +67,10 @@ def _shot(
     part[...] = part * keep
     lay(canvas, patch)
     rows, columns = np.nonzero(patch.alpha > 127)
-    y1, x1 = max(patch.y + int(rows.min()) - margin, 0), max(patch.x + int(columns.min()) - margin, 0)
+    y1, x1 = (
+        max(patch.y + int(rows.min()) - margin, 0),
+        max(patch.x + int(columns.min()) - margin, 0),
+    )
     y2, x2 = patch.y + int(rows.max()) + margin, patch.x + int(columns.max()) + margin
     return np.ascontiguousarray(canvas[y1:y2, x1:x2])
 

@@ -67,7 +67,9 @@ class Gesture:
         """Out to where it can be looked at, a moment there, and back."""
         reach = self.reach
         share = (time_s - reach.change_s) / (reach.rest_s - reach.change_s)
-        out = _ease(min(share / 0.33, 1.0)) if share < 0.5 else 1 - _ease(max(share - 0.67, 0) / 0.33)
+        out = (
+            _ease(min(share / 0.33, 1.0)) if share < 0.5 else 1 - _ease(max(share - 0.67, 0) / 0.33)
+        )
         aside = point(0.02 * reach.hand, 0.05, -self.grip[2] - 0.16)
         start = self.grip if share < 0.5 else self._last_grip()
         rise = point(0.0, 0.012 * np.sin(np.pi * min(out * 1.5, 1.0)), 0.0)

@@ -43,7 +43,11 @@ class Light:
             slow = np.sin(2 * np.pi * time_s / self._period[0] + self._phase[0])
             warm = np.sin(2 * np.pi * time_s / self._period[1] + self._phase[1])
             level = 0.92 + 0.20 * slow
-            return (float(level * (1 - 0.05 * warm)), float(level), float(level * (1 + 0.05 * warm)))
+            return (
+                float(level * (1 - 0.05 * warm)),
+                float(level),
+                float(level * (1 + 0.05 * warm)),
+            )
         if self._mode is Lighting.SWITCHING:
             level = self._switched(time_s)
             return (level, level, level)

@@ -65,7 +65,9 @@ def hand_sprite(skin: Colour, closed: bool) -> Image:
         for start, stop, wide in ((knuckle, middle, 14), (middle, tip, 11.5)):
             _limb(layer, start, stop, wide, skin)
         nail = (tip[0], tip[1] + 1)
-        cv2.ellipse(layer, _at(nail), (6, 8), 0, 0, 360, (*mix(skin, (235, 225, 255), 0.5), 255), -1)
+        cv2.ellipse(
+            layer, _at(nail), (6, 8), 0, 0, 360, (*mix(skin, (235, 225, 255), 0.5), 255), -1
+        )
         crease = (_at((middle[0] - 8, middle[1])), _at((middle[0] + 8, middle[1])))
         cv2.line(layer, *crease, (*shade, 255), 3, cv2.LINE_AA)
     palm = np.array([[136, 150], [146, 128], [200, 122], [252, 132], [260, 158], [250, 230],
@@ -176,15 +178,19 @@ def _normals(line: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([-along[:, 1], along[:, 0]], axis=1)
 
 
-def _tube(
-    canvas: Image, arm: Arm, start: int, stop: int, colour: Colour, wider: float
-) -> None:
+def _tube(canvas: Image, arm: Arm, start: int, stop: int, colour: Colour, wider: float) -> None:
     line, radii = arm.line[start:stop], arm.radii[start:stop] * wider
     if len(line) < 2:
         return
     normals = _normals(arm.line)[start:stop]
     towards_light = np.where((normals @ np.array([-0.6, -0.8]))[:, None] > 0, normals, -normals)
-    layers = ((1.0, 0.0, 0.55), (0.90, 0.06, 0.74), (0.72, 0.14, 0.88), (0.46, 0.24, 1.0), (0.2, 0.32, 1.1))
+    layers = (
+        (1.0, 0.0, 0.55),
+        (0.90, 0.06, 0.74),
+        (0.72, 0.14, 0.88),
+        (0.46, 0.24, 1.0),
+        (0.2, 0.32, 1.1),
+    )
     for width, shift, light in layers:
         middle = line + towards_light * (radii * shift)[:, None]
         left = middle + normals * (radii * width)[:, None]

@@ -132,9 +132,7 @@ class View:
         ground[...] = cv2.multiply(ground, cv2.merge([keep] * 3), scale=1 / 255)
 
 
-def _visible(
-    patch: Patch, depth: NDArray[np.float32], front: float
-) -> NDArray[np.bool_] | None:
+def _visible(patch: Patch, depth: NDArray[np.float32], front: float) -> NDArray[np.bool_] | None:
     """Where nothing on the shelf stands before something carried whose front is at this z."""
     if front < HIDDEN_BEHIND_M - 0.01:
         return None

@@ -149,9 +149,7 @@ class _Planner:
         facing = free[int(rng.choice(len(free), p=weights / weights.sum()))]
         return self._handle(wanted, visit, shelf, facing, start, hand)
 
-    def _free(
-        self, shelf: int, start: float, hand: int, beside: float | None
-    ) -> list[Facing]:
+    def _free(self, shelf: int, start: float, hand: int, beside: float | None) -> list[Facing]:
         """Facings nobody is busy at; for a second hand those it comes to without crossing arms."""
         return [
             facing
@@ -242,9 +240,7 @@ class _Planner:
     def _change(self, time_s: float, reach: Reach, after: Stack, event: bool) -> None:
         before = self.stacks[reach.shelf][reach.facing]
         self.stacks[reach.shelf][reach.facing] = after
-        self.changes.append(
-            Change(time_s, reach.shelf, reach.facing, before, after, reach, event)
-        )
+        self.changes.append(Change(time_s, reach.shelf, reach.facing, before, after, reach, event))
 
 
 def _appeal(item: Item) -> float:

@@ -140,7 +140,9 @@ def lathe(work: Turned, elevation: float) -> Sprite:
 
 def _shaded(row: Image, across: NDArray[np.float64]) -> Image:
     light = 0.50 + 0.55 * np.sqrt(np.maximum(1 - (across + 0.22) ** 2 / 1.5, 0))
-    shine = 70 * np.exp(-(((across + 0.45) / 0.07) ** 2)) + 25 * np.exp(-(((across - 0.6) / 0.1) ** 2))
+    shine = 70 * np.exp(-(((across + 0.45) / 0.07) ** 2)) + 25 * np.exp(
+        -(((across - 0.6) / 0.1) ** 2)
+    )
     opacity = row[:, 3:4] / 255.0
     colour = np.minimum(row[:, :3] * light[:, None] + shine[:, None], 255) * opacity
     return np.concatenate([colour, row[:, 3:4]], axis=1).astype(np.uint8)

@@ -67,7 +67,9 @@ class SimulatedStore:
 
     def zones(self) -> dict[str, list[dict[str, Any]]]:
         """Return every camera's zones as `zones.json` lists them."""
-        return {name: zones_of(view.shelf, view.camera) for name, (_, _, view) in self._views.items()}
+        return {
+            name: zones_of(view.shelf, view.camera) for name, (_, _, view) in self._views.items()
+        }
 
     def truth(self) -> list[dict[str, Any]]:
         """Return what happened, one object per event and camera that sees it, in order of time."""
@@ -82,9 +84,7 @@ class SimulatedStore:
     def frames(self) -> Iterator[tuple[float, dict[str, Image]]]:
         """Yield time in seconds and every camera's picture, (H, W, 3) uint8 BGR, from the start."""
         light = Light(self.settings)
-        sensors = {
-            name: Sensor(self.settings, number) for number, name in enumerate(self._views)
-        }
+        sensors = {name: Sensor(self.settings, number) for number, name in enumerate(self._views)}
         stacks = [shelf.stacks for shelf in self.shelves]
         pending = list(reversed(self.plan.changes))
         for number in range(self.settings.frames):
@@ -93,12 +93,15 @@ class SimulatedStore:
                 change = pending.pop()
                 stacks[change.shelf] = replaced(stacks[change.shelf], change)
             gains, shadow = light.gains(time_s), light.shadow(time_s)
-            yield time_s, {
-                name: sensors[name].expose(
-                    self._scene(time_s, shelf, view, stacks[shelf]), gains, shadow
-                )
-                for name, (shelf, _, view) in self._views.items()
-            }
+            yield (
+                time_s,
+                {
+                    name: sensors[name].expose(
+                        self._scene(time_s, shelf, view, stacks[shelf]), gains, shadow
+                    )
+                    for name, (shelf, _, view) in self._views.items()
+                },
+            )
 
     def _scene(self, time_s: float, shelf: int, view: View, stacks: Any) -> Image:
         gestures = [

@@ -85,14 +85,21 @@ def zones_of(shelf: Shelf, camera: Camera) -> list[dict[str, Any]]:
     for row in shelf.rows:
         low, high = row.y - RAIL_HEIGHT * 0.4, row.y + row.room
         box = np.array(
-            [[x, y, z] for x in (-half, half) for y in (low, high) for z in (0.0, BOARD_DEPTH * 0.7)]
+            [
+                [x, y, z]
+                for x in (-half, half)
+                for y in (low, high)
+                for z in (0.0, BOARD_DEPTH * 0.7)
+            ]
         )
         front = camera.project(box[[0, 4, 6, 2]])[:, :2]
         rear = camera.project(box[[3, 7]])[:, :2]
         left, right = front[3], front[2]
-        upper = min(float(left[1]), float(rear[:, 1].min())) if row.number == len(
-            shelf.rows
-        ) - 1 else float(left[1])
+        upper = (
+            min(float(left[1]), float(rear[:, 1].min()))
+            if row.number == len(shelf.rows) - 1
+            else float(left[1])
+        )
         corners = [front[0], front[1], (right[0], upper), (left[0], upper)]
         polygon = [
             [round(min(max(float(x), 0.0), camera.width - 1)),

@@ -64,9 +64,7 @@ def write(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     wall_s = perf_counter() - started
-    return Written(
-        folder, store.cameras, frames, len(store.truth()), len(store.catalogue), wall_s
-    )
+    return Written(folder, store.cameras, frames, len(store.truth()), len(store.catalogue), wall_s)
 
 
 def check_target(folder: Path) -> None:
@@ -109,9 +107,7 @@ def _write_enrolment(store: SimulatedStore, draft: Path) -> None:
             _written(folder / f"{name}.jpg", cv2.imwrite(str(folder / f"{name}.jpg"), picture))
 
 
-def _write_clips(
-    store: SimulatedStore, draft: Path, progress: Callable[[int], None] | None
-) -> int:
+def _write_clips(store: SimulatedStore, draft: Path, progress: Callable[[int], None] | None) -> int:
     settings = store.settings
     code = cv2.VideoWriter.fourcc(*CODEC)
     size = (settings.width, settings.height)
