@@ -67,8 +67,8 @@ def simulate(folder: Path, seconds: float, cameras: int = 2) -> Path:
     """Draw a store of so many seconds under folder; return where. Raises DemoError."""
     store = folder / "store"
     minutes = f"{max(6.0, seconds) / 60:.4f}"
-    arguments = ["simulate", "--out", str(store), "--minutes", minutes, "--seed", "11"]
-    arguments += ["--shoppers", str(max(1, round(seconds / 25))), "--cameras", str(cameras)]
+    arguments = ["simulate", "--out", str(store), "--minutes", minutes, "--seed", "3"]
+    arguments += ["--shoppers", str(max(1, round(seconds / 15))), "--cameras", str(cameras)]
     _do(*arguments)
     return store
 

@@ -109,7 +109,7 @@ function drawTop(state) {
     fact("Waiting for you", String(state.reviews.length), "", state.reviews.length ? "warn" : ""),
     fact("Hub", LINK_WORDS[state.sync.link], state.sync.note, LINK_TONES[state.sync.link]),
     fact("Outbox", String(state.sync.waiting), state.sync.waiting ? "to send" : "all sent"),
-    fact("Bundle", state.bundle.version, plural(state.bundle.products, "product", "products")),
+    fact("Bundle", state.bundle.bundle_id, `version ${state.bundle.version}, ${plural(state.bundle.products, "product", "products")}`),
   );
   byId("warnings").replaceChildren(...state.warnings.map((text) => make("li", { text })));
   byId("warnings").hidden = state.warnings.length === 0;
@@ -125,7 +125,7 @@ function createCamera(camera) {
   const node = make("figure", { class: "camera" },
     make("div", { class: "screen" }, image,
       make("div", { class: "veil" }, make("strong"), make("span"))),
-    make("figcaption", {}, make("span", { class: "name" }), make("span", { class: "words" }), make("span", { class: "more" })));
+    make("figcaption", {}, make("span", { class: "name" }), make("span", { class: "words" }), make("span", { class: "more" }), make("span", { class: "more times" })));
   followPicture(node, image, camera.camera);
   return node;
 }
@@ -148,7 +148,8 @@ function updateCamera(node, camera) {
   const busy = Object.entries(camera.stage_ms).map(([stage, ms]) => `${stage} ${ms.toFixed(1)} ms`);
   const size = width ? `${width}×${height}` : "";
   node.querySelector(".more").textContent =
-    [camera.zones.join(", "), size, busy.join(", "), veil.hidden ? camera.note : ""].filter(Boolean).join(" · ");
+    [camera.zones.join(", "), size, veil.hidden ? camera.note : ""].filter(Boolean).join(" · ");
+  node.querySelector(".times").textContent = busy.join(" · ");
 }
 
 function followPicture(node, image, camera) {
@@ -195,7 +196,7 @@ function picturesOf(event) {
 }
 
 function showEvent(event) {
-  byId("closer-title").textContent = `${deed(event)}: ${event.name || "unknown item"}`;
+  byId("closer-title").textContent = `${deed(event)}: ${nameOf(event)}`;
   const near = event.nearest.map((candidate) => make("tr", {},
     make("td", { text: candidate.name }), make("td", { text: candidate.distance.toFixed(3) })));
   byId("closer-body").replaceChildren(
@@ -212,6 +213,12 @@ function showEvent(event) {
 const deed = (event) => (event.kind === "pick" ? "Taken" : "Put back");
 const VERDICT_WORDS = { accept: "sure", refine: "sure, looked twice", review: "needs an eye", reject: "not a product we know" };
 
+function nameOf(event) {
+  if (event.name) return event.name;
+  if (event.verdict === "review" && event.nearest.length) return `perhaps ${event.nearest[0].name}`;
+  return "unknown item";
+}
+
 function createEvent() {
   return make("li", {});
 }
@@ -225,7 +232,7 @@ function updateEvent(node, event) {
   const where = [event.booked ? clock(event.booked, { second: "2-digit" }) : "", event.camera, event.zone].filter(Boolean).join(" · ");
   node.replaceChildren(strip,
     make("div", {},
-      make("p", { class: "what" }, make("span", { class: "sign", text: `${deed(event)} ` }), many + (event.name || "unknown item")),
+      make("p", { class: "what" }, make("span", { class: "sign", text: `${deed(event)} ` }), many + nameOf(event)),
       make("p", { class: "where", text: event.session ? `${where} · cart of ${event.session}` : where })),
     make("div", { class: `verdict ${event.verdict}` }, VERDICT_WORDS[event.verdict],
       make("span", { class: "quiet", text: `distance ${event.distance.toFixed(3)}` })));
@@ -295,8 +302,13 @@ function createReview(review) {
     if (sku && session) settled(`${at}/settle`, { sku, session_id: session.value });
   });
   drop.addEventListener("click", () => settled(`${at}/dismiss`, {}));
-  return make("article", { class: "review" }, make("h3"), make("p", { class: "why" }), make("div", { class: "evidence" }),
-    product, whose, make("div", { class: "acts" }, book, drop), problem);
+  const summary = make("summary", {},
+    event.crops.length ? make("img", { src: pathOf(event.crops[0]), alt: "" }) : make("span"),
+    make("h3"), make("p", { class: "why" }));
+  const first = !byId("reviews").querySelector("[open]");
+  return make("details", { class: "question", open: first }, summary,
+    make("div", { class: "ask" }, make("div", { class: "evidence" }), product, whose,
+      make("div", { class: "acts" }, book, drop), problem));
 }
 
 function updateReview(node, review) {
@@ -331,12 +343,18 @@ function suggest(text) {
 // ---- the whole page -----------------------------------------------------
 
 let started = false;
+let asked = 0;
 
 function draw(state) {
   drawTop(state);
   keep(byId("cameras"), state.cameras, (camera) => camera.camera, createCamera, updateCamera);
   keep(byId("carts"), state.carts, (cart) => cart.session, createCart, updateCart);
   keep(byId("reviews"), state.reviews, (review) => review.event.event_id, createReview, updateReview);
+  const questions = byId("reviews");
+  if (!questions.querySelector("[open]") && state.reviews.length !== asked) {
+    questions.firstElementChild?.setAttribute("open", "");
+  }
+  asked = state.reviews.length;
   keep(byId("events"), state.events, (event) => event.event_id, createEvent, updateEvent);
   byId("carts-empty").hidden = state.carts.length > 0;
   byId("reviews-empty").hidden = state.reviews.length > 0;

@@ -56,11 +56,11 @@ def test_cameras_carts_events_and_reviews_are_there(open_page: Open) -> None:
     expect(page.locator(".cart")).to_contain_text("Royal gala apples")
     expect(page.locator(".cart tfoot")).to_contain_text("69.30")
     expect(page.locator(".events li").first).to_contain_text("Put back Oat drink, 1 l")
-    expect(page.locator(".review")).to_contain_text("Somebody took an item from shelf-1")
+    expect(page.locator(".question")).to_contain_text("Somebody took an item from shelf-1")
     expect(page.locator("#facts")).to_contain_text("1.0.0")
     page.wait_for_function("document.querySelector('.camera img').naturalWidth === 640")
     page.wait_for_function(
-        "[...document.querySelectorAll('.review img')].every(image => image.naturalWidth > 0)"
+        "[...document.querySelectorAll('.question img')].every(image => image.naturalWidth > 0)"
     )
 
 
@@ -89,20 +89,20 @@ def test_a_review_is_settled_for_the_chosen_product_and_session(
     open_page: Open, shop: MemoryShop
 ) -> None:
     page = open_page()
-    review = page.locator(".review")
+    review = page.locator(".question")
 
     review.get_by_label("Oat drink barista, 1 l").check()
     review.get_by_label("s-105").check()
     review.get_by_role("button", name="Put it in the cart").click()
 
-    expect(page.locator(".review")).to_have_count(0)
+    expect(page.locator(".question")).to_have_count(0)
     expect(page.locator("#reviews-empty")).to_be_visible()
     assert shop.asked == [("settle", "front-9", "oat-barista", "s-105")]
 
 
 def test_another_product_can_be_typed(open_page: Open, shop: MemoryShop) -> None:
     page = open_page()
-    review = page.locator(".review")
+    review = page.locator(".question")
 
     review.get_by_label("Another product").fill("apple")
     page.wait_for_selector("#products option[value=apple-bag]", state="attached")
@@ -110,7 +110,7 @@ def test_another_product_can_be_typed(open_page: Open, shop: MemoryShop) -> None
     review.get_by_label("s-104").check()
     review.get_by_role("button", name="Put it in the cart").click()
 
-    expect(page.locator(".review")).to_have_count(0)
+    expect(page.locator(".question")).to_have_count(0)
     assert shop.asked == [("settle", "front-9", "apple-bag", "s-104")]
 
 
@@ -119,13 +119,13 @@ def test_a_review_without_a_session_asks_for_one(open_page: Open, shop: MemorySh
 
     page.get_by_role("button", name="Put it in the cart").click()
 
-    expect(page.locator(".review .problem")).to_have_text("Say whose cart it is.")
+    expect(page.locator(".question .problem")).to_have_text("Say whose cart it is.")
     assert shop.asked == []
 
 
 def test_what_the_box_refuses_is_said_beside_the_button(open_page: Open, shop: MemoryShop) -> None:
     page = open_page()
-    review = page.locator(".review")
+    review = page.locator(".question")
 
     review.get_by_label("Another product").fill("no-such-thing")
     review.get_by_label("s-104").check()
@@ -139,7 +139,7 @@ def test_a_review_can_be_dismissed(open_page: Open, shop: MemoryShop) -> None:
 
     page.get_by_role("button", name="It was nothing").click()
 
-    expect(page.locator(".review")).to_have_count(0)
+    expect(page.locator(".question")).to_have_count(0)
     assert shop.asked == [("dismiss", "front-9")]
 
 
@@ -147,16 +147,17 @@ def test_what_a_person_is_choosing_stays_when_the_state_changes(
     open_page: Open, shop: MemoryShop
 ) -> None:
     page = open_page()
-    page.locator(".review").get_by_label("s-105").check()
-    page.locator(".review").get_by_label("Another product").fill("half a wo")
+    page.locator(".question").get_by_label("s-105").check()
+    page.locator(".question").get_by_label("Another product").fill("half a wo")
 
     shop.now = replace(
         shop.now,
         reviews=(a_review("front-8"), replace(a_review(), sessions=("s-104", "s-105", "s-106"))),
     )
 
-    expect(page.locator(".review")).to_have_count(2)
-    mine = page.locator(".review[data-key=front-9]")
+    expect(page.locator(".question")).to_have_count(2)
+    expect(page.locator(".question[open]")).to_have_count(1)
+    mine = page.locator(".question[data-key=front-9]")
     expect(mine.get_by_label("s-106")).to_be_visible()
     expect(mine.get_by_label("s-105")).to_be_checked()
     expect(mine.get_by_label("Another product")).to_have_value("half a wo")
