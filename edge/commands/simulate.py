@@ -28,7 +28,7 @@ class _Size:
     height: int
 
 
-class _SizeType(click.ParamType):
+class _SizeType(click.ParamType[_Size]):
     name = "WxH"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> _Size:
@@ -40,7 +40,7 @@ class _SizeType(click.ParamType):
         return _Size(int(width), int(height))
 
 
-class _DepthType(click.ParamType):
+class _DepthType(click.ParamType[tuple[int, int]]):
     name = "N or N-M"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def _choices(kind: type[Angle] | type[Lighting] | type[Occlusion]) -> click.Choi
 @click.option("--lookalikes/--no-lookalikes", default=True, show_default=True,
               help="Products that differ only by flavour.")  # fmt: skip
 @click.option("--products", type=click.Path(path_type=Path),
-              help="Draw these pictures, <sku>.jpg or <sku>/*.jpg, instead of invented packages.")  # fmt: skip
+              help="Draw these pictures (<sku>.jpg or <sku>/*.jpg) on the packages.")  # fmt: skip
 @click.option("--size", default="960x540", show_default=True, type=_SizeType())
 @click.option("--fps", default=15.0, show_default=True)
 @click.option("--jitter", "jitter_px", default=0.25, show_default=True, help="Shake, pixels.")
@@ -100,7 +100,7 @@ def simulate(out: Path, as_json: bool, size: _Size, **options: Any) -> None:
 
 def _settings(size: _Size, options: dict[str, Any]) -> Settings:
     kinds = {"lighting": Lighting, "occlusion": Occlusion, "angle": Angle}
-    typed = {
+    typed: dict[str, Any] = {
         name: kinds[name](value) if name in kinds else value for name, value in options.items()
     }
     return Settings(width=size.width, height=size.height, **typed)

@@ -25,7 +25,7 @@ def front(design: Design) -> Image:
     picture = _ground(design, width, height, rng)
     style = int(rng.integers(4))
     band = _band(height, width, style, rng)
-    motif_y = 0.60 if band[1] < height * 0.5 else 0.50
+    motif_y = 0.60 if band[1] < height * 0.5 else 0.53
     _motif(picture, design, (width // 2, round(height * motif_y)), rng)
     _flavour_band(picture, design, band, style)
     _logo(picture, design, round(height * float(rng.uniform(0.13, 0.20))), rng)
@@ -186,7 +186,7 @@ def _motif(
     size: float = 0.24,
 ) -> None:  # fmt: skip
     height, width = picture.shape[:2]
-    radius = max(round(min(width, height) * size), 5)
+    radius = max(round(min(width * size, height * 0.135)), 5)
     ground = np.ascontiguousarray(picture)
     leaf: Colour = (60, 140, 70)
     body = mix(design.ink, (90, 170, 230), 0.45)

@@ -32,7 +32,7 @@ def body_sprite(looks: Looks) -> Image:
         outline[:, 0] *= width
         outline[:, 1] += (1 - width) * 60
         cloth = [min(c * light, 255) for c in looks.cloth]
-        corners = (outline + [middle - (1 - width) * 30, 0]).astype(np.int32)
+        corners = (outline + np.array([middle - (1 - width) * 30, 0.0])).astype(np.int32)
         cv2.fillPoly(layer, [corners], (*cloth, 255), cv2.LINE_AA)
     if looks.striped:
         for y in range(300, SPRITE_HEIGHT, 44):

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.simulate.scene import Image, Point, point
 from edge.simulate.settings import SimulationError
 
+Mask = NDArray[np.bool_]
+
 LONGEST_PX = 320
 TALLEST_M, WIDEST_M = 0.21, 0.15
+CLOSE, FAR = 6, 28
+NEARLY_CONVEX = 0.75
+PALE, PALE_SHARE = 222, 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +53,36 @@ def pictured(path: Path) -> Cutout:
     return Cutout(layer, point(width * metres, height * metres, 0.062))
 
 
-def _inside(picture: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _inside(picture: Image) -> Mask:
     height, width = picture.shape[:2]
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     if np.median(border.min(axis=1)) < 215:
         return np.ones((height, width), dtype=bool)
-    framed = cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    mask = np.zeros((height + 4, width + 4), dtype=np.uint8)
-    flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
-    cv2.floodFill(framed, mask, (0, 0), (0, 0, 0), (16, 16, 16), (16, 16, 16), flags)
-    inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = mask[2:-2, 2:-2] == 0
+    inside = _grounded(picture, CLOSE)
     if inside.mean() < 0.05:
         return np.ones((height, width), dtype=bool)
-    return inside
+    pale = float((picture[inside].min(axis=1) > PALE).mean())
+    return _whole(inside) if pale > PALE_SHARE else _grounded(picture, FAR)
+
+
+def _grounded(picture: Image, tolerance: int) -> Mask:
+    """True where a picture is not joined to its border by colours within tolerance of white."""
+    framed = cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    mask = np.zeros((framed.shape[0] + 2, framed.shape[1] + 2), dtype=np.uint8)
+    flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
+    cv2.floodFill(framed, mask, (0, 0), (0, 0, 0), (tolerance,) * 3, (tolerance,) * 3, flags)
+    return np.asarray(mask[2:-2, 2:-2] == 0)
+
+
+def _whole(inside: Mask) -> Mask:
+    """Close what a white package lost to the white ground: a nearly convex thing is its hull."""
+    solid = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return inside
+    hull = cv2.convexHull(np.concatenate([line for line in outlines if len(line) > 8] or outlines))
+    whole = np.zeros(inside.shape, dtype=np.uint8)
+    cv2.fillPoly(whole, [hull], 1)
+    if inside.sum() < NEARLY_CONVEX * whole.sum():
+        return inside
+    return np.asarray(whole > 0)

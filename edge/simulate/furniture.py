@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.simulate.artwork import write
-from edge.simulate.scene import Camera, Image, Patch, opaque, over, patch_of, point, warp_quad
+from edge.simulate.scene import Camera, Image, Patch, opaque, over, patch_of, warp_quad
 from edge.simulate.shelf import BOARD_DEPTH, BOARD_THICK, RAIL_HEIGHT, Row, Shelf
 from edge.simulate.words import Colour, mix
 
@@ -78,7 +79,7 @@ class Furniture:
         corners = np.array([[x1, y1, z], [x2, y1, z], [x2, y2, z], [x1, y2, z]])
         return self._flat(layer, texture, corners)
 
-    def _flat(self, layer: Image, texture: Image, corners: Image) -> Image:
+    def _flat(self, layer: Image, texture: Image, corners: NDArray[np.float64]) -> Image:
         flat = self._camera.project(corners)[:, :2] * SUPERSAMPLE
         return over(warp_quad(texture, flat, (layer.shape[1], layer.shape[0])), layer)
 

@@ -79,8 +79,7 @@ class Gesture:
         hand = hand + self._tremble(time_s)
         if not carries:
             return Held(hand, False, None)
-        start = self.foot if self.reach.act is not Act.LIFT else self.foot
-        grip = self.grip - start
+        grip = self.grip - self.foot
         turned = point(
             grip[0] * np.cos(roll) + grip[1] * np.sin(roll),
             grip[1] * np.cos(roll) - grip[0] * np.sin(roll),

@@ -224,8 +224,9 @@ def _bag(design: Design) -> Image:
     teeth = (np.arange(width) // max(width // 40, 1)) % 2 == 0
     inside[: height // 60 + 1, teeth] = False
     inside[-(height // 60) - 1 :, teeth] = False
-    folds = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), width / 14, None, width / 6)
-    folds = folds / max(float(np.abs(folds).max()), 1e-6)
+    grain = rng.normal(0, 1, (height, width))
+    soft = np.asarray(cv2.GaussianBlur(grain, (0, 0), width / 14, None, width / 6), np.float64)
+    folds = soft / max(float(np.abs(soft).max()), 1e-6)
     across = (columns / width - 0.42) / 0.58
     light = 1.08 - 0.42 * across[None] ** 2 - 0.18 * (2 * rows[:, None] - 1) ** 4 + 0.22 * folds
     crimp = (rows < 0.055) | (rows > 0.945)
@@ -233,4 +234,4 @@ def _bag(design: Design) -> Image:
     shine = 45 * np.maximum(folds - 0.35, 0) / 0.65
     colour = np.clip(print_ * light[:, :, None] + shine[:, :, None], 0, 255)
     layer = np.dstack([colour, np.full((height, width), 255.0)]) * inside[:, :, None]
-    return layer.astype(np.uint8)
+    return np.asarray(layer, np.uint8)

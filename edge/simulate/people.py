@@ -60,9 +60,9 @@ def hand_sprite(skin: Colour, closed: bool) -> Image:
         knuckle = (200 + x, 152 - 8 * (1 - abs(x) / 60))
         middle = (200 + (x + spread) / 2, knuckle[1] - reach * 0.55)
         tip = (200 + spread, knuckle[1] - reach)
-        for start, stop, wide in ((knuckle, middle, 17), (middle, tip, 14)):
+        for start, stop, wide in ((knuckle, middle, 17.0), (middle, tip, 14.0)):
             _limb(layer, start, stop, wide, dark)
-        for start, stop, wide in ((knuckle, middle, 14), (middle, tip, 11.5)):
+        for start, stop, wide in ((knuckle, middle, 14.0), (middle, tip, 11.5)):
             _limb(layer, start, stop, wide, skin)
         nail = (tip[0], tip[1] + 1)
         cv2.ellipse(
@@ -71,12 +71,13 @@ def hand_sprite(skin: Colour, closed: bool) -> Image:
         crease = (_at((middle[0] - 8, middle[1])), _at((middle[0] + 8, middle[1])))
         cv2.line(layer, *crease, (*shade, 255), 3, cv2.LINE_AA)
     palm = np.array([[136, 150], [146, 128], [200, 122], [252, 132], [260, 158], [250, 230],
-                     [240, 300], [242, 400], [160, 400], [162, 300], [140, 220]], np.int32)  # fmt: skip
+                     [240, 300], [242, 400], [160, 400], [162, 300], [140, 220]],
+                    np.int32)  # fmt: skip
     thumb = ((148, 232), (102, 178), (112, 122)) if closed else ((148, 232), (92, 190), (72, 134))
-    for start, stop, wide in ((thumb[0], thumb[1], 23), (thumb[1], thumb[2], 17)):
+    for start, stop, wide in ((thumb[0], thumb[1], 23.0), (thumb[1], thumb[2], 17.0)):
         _limb(layer, start, stop, wide, dark)
     cv2.fillPoly(layer, [palm], (*dark, 255), cv2.LINE_AA)
-    for start, stop, wide in ((thumb[0], thumb[1], 20), (thumb[1], thumb[2], 14)):
+    for start, stop, wide in ((thumb[0], thumb[1], 20.0), (thumb[1], thumb[2], 14.0)):
         _limb(layer, start, stop, wide, skin)
     inner = ((palm - [200, 230]) * [0.93, 0.985] + [199, 230]).astype(np.int32)
     cv2.fillPoly(layer, [inner], (*skin, 255), cv2.LINE_AA)

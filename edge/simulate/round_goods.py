@@ -49,8 +49,9 @@ def turned(design: Design) -> Turned:
     if design.shape == "bottle":
         slim = 0.36 + 0.02 * (design.layout % 4)
         shoulder = 0.66 + 0.02 * (design.layout % 5)
+        cap = slim + 0.08
         knots = ([0, 0.02, 0.05, shoulder, shoulder + 0.14, 0.90, 0.905, 0.995, 1.0],
-                 [0.86, 0.97, 1.0, 1.0, slim + 0.04, slim, slim + 0.08, slim + 0.08, slim])  # fmt: skip
+                 [0.86, 0.97, 1.0, 1.0, slim + 0.04, slim, cap, cap, slim])  # fmt: skip
         return Turned(radius * np.interp(up, *knots), _bottle_skin(design, count, shoulder))
     if design.shape == "jar":
         knots = ([0, 0.03, 0.75, 0.82, 0.83, 0.99, 1.0],

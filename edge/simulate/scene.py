@@ -88,9 +88,9 @@ def patch_of(layer: Image, x: int, y: int, shade: float = 1.0) -> Patch:
     alpha = np.ascontiguousarray(layer[:, :, 3])
     colour = np.ascontiguousarray(layer[:, :, :3])
     if shade != 1.0:
-        colour = cv2.convertScaleAbs(colour, alpha=shade)
+        colour = _u8(cv2.convertScaleAbs(colour, alpha=shade))
     keep = cv2.merge([255 - alpha] * 3)
-    return Patch(x, y, _u8(colour), _u8(keep), alpha)
+    return Patch(x, y, colour, _u8(keep), alpha)
 
 
 def _u8(image: Any) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def _split(across: Sequence[float], rows: int) -> list[tuple[int, int]]:
             bounds.append(index)
         walked += wide
     bounds.append(len(across))
-    pairs = list(zip(bounds[:-1], bounds[1:], strict=True))
+    pairs = list(pairwise(bounds))
     return [pair for pair in pairs if pair[1] > pair[0]]
 
 

@@ -25,8 +25,11 @@ LEAST_VISIBLE_PX = 40
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A shelf at rest: image (H, W, 3) uint8; depth (H, W) float32, z in metres of what is seen;
-    owner (H, W) int32, 1 + facing * 64 + place in its stack, 0 for furniture."""
+    """A shelf at rest.
+
+    image: (H, W, 3) uint8. depth: (H, W) float32, z in metres of what is seen.
+    owner: (H, W) int32, 1 + facing * 64 + place in its stack, 0 for furniture.
+    """
 
     image: Image
     depth: NDArray[np.float32]

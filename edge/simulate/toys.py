@@ -18,7 +18,7 @@ ORANGE: Colour = (30, 120, 245)
 
 @dataclass(frozen=True, slots=True)
 class Lump:
-    """An ellipsoid: centre (x, y up, z towards the viewer) and half axes in shares of the height."""
+    """An ellipsoid: centre (x, y up, z to the viewer) and half axes, in shares of the height."""
 
     centre: tuple[float, float, float]
     axes: tuple[float, float, float]
@@ -99,7 +99,8 @@ def toy(design: Design, elevation: float) -> Sprite:
     half = round(max(design.width * SPRITE_TEXELS * 0.62, size * 0.55))
     shape = (round(size * np.cos(elevation)) + 2 * margin, 2 * half)
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float64)
-    x = (columns - half) / size
+    reach = max(abs(lump.centre[0]) + lump.axes[0] for lump in lumps(design))
+    x = (columns - half) * 2 * reach / (design.width * SPRITE_TEXELS)
     y = (shape[0] - margin - rows) / size
     nearest = np.full(shape, -np.inf)
     canvas: Image = np.zeros((*shape, 4), dtype=np.uint8)
