@@ -196,7 +196,7 @@ def _plain(cart: view.CartView) -> dict[str, Any]:
 
 def _print_receipts(receipts: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
-    console.print(f"{len(receipts)} receipts at the hub:")
+    console.print(f"{len(receipts)} receipt{'' if len(receipts) == 1 else 's'} at the hub:")
     for receipt in receipts:
         console.print(_receipt(receipt))
 
