@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,8 @@ SMALL = Settings(
 
 def at(store: SimulatedStore, times: list[float]) -> list[dict[str, NDArray[np.uint8]]]:
     """Return the pictures of the first frames at or after these times, in order."""
-    wanted, found = sorted(times), []
+    wanted = sorted(times)
+    found: list[dict[str, NDArray[np.uint8]]] = []
     for time_s, pictures in store.frames():
         while len(found) < len(wanted) and time_s >= wanted[len(found)]:
             found.append(pictures)
@@ -195,6 +197,6 @@ def test_goods_are_neither_made_nor_lost(
         ({"width": 10}, "width"),
     ],
 )
-def test_a_store_that_cannot_be_is_refused(change: dict[str, object], complaint: str) -> None:
+def test_a_store_that_cannot_be_is_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SimulationError, match=complaint):
         replace(SMALL, **change)
