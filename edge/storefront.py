@@ -97,6 +97,7 @@ class Storefront:
         self._clock = clock
         self._opened: dict[str, float] = {}
         self._closed: dict[str, float] = {}
+        self._settled: dict[str, tuple[str, str] | None] = {}
         self.link: Link | None = None
 
     def state(self) -> view.State:
@@ -201,6 +202,8 @@ class Storefront:
             raise Refused(404, str(error)) from error
         except LedgerError as error:
             raise Refused(503, str(error)) from error
+        told = None if sku is None or session_id is None else (sku, session_id)
+        self._settled[event_id] = told
 
     def _stream_now(self) -> float:
         """Return the stream time of the newest frame of any camera."""
@@ -267,6 +270,7 @@ class Storefront:
     def _event(self, booked: Booked) -> view.EventView:
         event, decision = booked.decided.event, booked.decided.decision
         crops, before, after = pictures(booked.evidence)
+        sku, session, verdict = self._last_word(booked)
         return view.EventView(
             event_id=booked.decided.event_id,
             kind="pick" if event.kind == "pick" else "return",
@@ -275,16 +279,24 @@ class Storefront:
             camera=event.camera,
             zone=event.zone,
             quantity=event.quantity,
-            verdict=decision.verdict.value,
-            sku=decision.sku,
-            name=self.name_of(decision.sku),
+            verdict=verdict,
+            sku=sku,
+            name=self.name_of(sku),
             distance=round(decision.distance, 4),
-            session=booked.booking.session,
+            session=session,
             nearest=self._nearest(decision.nearest),
             crops=crops,
             before=before,
             after=after,
         )
+
+    def _last_word(self, booked: Booked) -> tuple[str | None, str | None, view.Verdict]:
+        """Return product, session and verdict of an event, as a person settled it if one did."""
+        event_id, decision = booked.decided.event_id, booked.decided.decision
+        if event_id not in self._settled:
+            return decision.sku, booked.booking.session, decision.verdict.value
+        told = self._settled[event_id]
+        return (None, None, "dismissed") if told is None else (*told, "settled")
 
     def _nearest(self, nearest: Sequence[Candidate | Nearest]) -> tuple[view.CandidateView, ...]:
         return tuple(

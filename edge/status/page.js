@@ -211,7 +211,8 @@ function showEvent(event) {
 // ---- events -------------------------------------------------------------
 
 const deed = (event) => (event.kind === "pick" ? "Taken" : "Put back");
-const VERDICT_WORDS = { accept: "sure", refine: "sure, looked twice", review: "needs an eye", reject: "not a product we know" };
+const VERDICT_WORDS = { accept: "sure", refine: "sure, looked twice", review: "needs an eye", reject: "not a product we know",
+  settled: "settled by a person", dismissed: "it was nothing" };
 
 function nameOf(event) {
   if (event.name) return event.name;

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 PAPER = (244, 246, 247)
 ZONE_COLOUR = (122, 196, 120)
 BOX_COLOURS = {"person": (235, 170, 90), "hand": (90, 200, 250), "product": (122, 196, 120)}
+UNNAMED = {"product"}
+"""There are dozens of them on a shelf: their names would hide it."""
 OTHER_COLOUR = (200, 200, 200)
 
 
@@ -112,7 +114,8 @@ def _box(canvas: NDArray[np.uint8], box: DrawnBox, scale: float, unit: int) -> N
     x1, y1, x2, y2 = (round(value * scale) for value in box.box)
     colour = BOX_COLOURS.get(box.label, OTHER_COLOUR)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, unit, cv2.LINE_AA)
-    _label(canvas, f"{box.label} {box.score:.2f}", (x1, y1), colour, unit)
+    if box.label not in UNNAMED:
+        _label(canvas, f"{box.label} {box.score:.2f}", (x1, y1), colour, unit)
 
 
 def _label(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Health = Literal["starting", "ok", "lost", "frozen", "black", "resized", "ended", "failed"]
+Verdict = Literal["accept", "refine", "reject", "review", "settled", "dismissed"]
 Link = Literal["off", "connecting", "up", "down"]
 
 HEALTH_WORDS: dict[Health, str] = {
@@ -65,6 +66,7 @@ class CandidateView:
 class EventView:
     """One shelf event with its decision and its evidence (paths under /evidence/).
 
+    verdict: the gate's, or what a person has said since.
     session: whose cart it went to, None where it waits for a person or went to nobody.
     at_s: stream time of the event; booked: when it reached the ledger, None where that is unknown.
     """
@@ -76,7 +78,7 @@ class EventView:
     camera: str
     zone: str
     quantity: int
-    verdict: Literal["accept", "refine", "reject", "review"]
+    verdict: Verdict
     sku: str | None
     name: str
     distance: float
