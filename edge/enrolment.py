@@ -102,9 +102,7 @@ def _report(
 ) -> Enrolled:
     outliers = tuple(names[position] for position in enrolment.outliers)
     warnings = list(unreadable)
-    warnings += [
-        f"{name} looks like none of the other pictures and was left out" for name in outliers
-    ]
+    warnings += [f"{name} looks like none of the other pictures: left out" for name in outliers]
     if enrolment.confused_with is not None:
         warnings.append(
             f"can hardly be told from {enrolment.confused_with} "

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from models.table import GroupTable, TableError
+from models.table import GroupTable, TableError, lead
 
 NEAREST = 5
 """How many products are looked at closely and kept in a decision."""
@@ -105,21 +105,19 @@ class Gate:
         limits = self._table.thresholds
         if distances[0] > limits.th:
             return self._decision(Verdict.REJECT, rows, distances, immediate=True)
-        if distances[0] < limits.tl and _lead(distances) >= limits.margin:
+        if distances[0] < limits.tl and lead(distances) >= limits.margin:
             return self._decision(Verdict.ACCEPT, rows, distances, immediate=True)
         return self._refine(embedding, rows)
 
     def _refine(self, embedding: NDArray[np.float32], rows: NDArray[np.int64]) -> Decision:
         """Compare with the anchors of the nearest products."""
-        by_anchor = np.array(
-            [_distances(self._table.anchors_of(int(row)) @ embedding).min() for row in rows]
-        )
+        by_anchor = self._table.refined(embedding, rows)
         order = np.argsort(by_anchor, kind="stable")
         rows, by_anchor = rows[order], by_anchor[order]
         limits = self._table.thresholds
         if by_anchor[0] > limits.th:
             verdict = Verdict.REJECT
-        elif by_anchor[0] < limits.anchor_accept and _lead(by_anchor) >= limits.anchor_margin:
+        elif by_anchor[0] < limits.anchor_accept and lead(by_anchor) >= limits.anchor_margin:
             verdict = Verdict.REFINE
         else:
             verdict = Verdict.REVIEW
@@ -174,8 +172,3 @@ def nearest_rows(similarities: NDArray[np.float32], count: int) -> NDArray[np.in
 def _distances(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn cosine similarities into distances, without rounding's excess beyond [0, 2]."""
     return np.asarray(np.clip(1.0 - similarities, 0.0, 2.0), np.float32)
-
-
-def _lead(distances: NDArray[np.float32]) -> float:
-    """Return how much nearer the first is than the second; all of it where there is no second."""
-    return float(distances[1] - distances[0]) if len(distances) > 1 else 2.0

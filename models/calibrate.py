@@ -8,13 +8,13 @@ Called by the build of a bundle and by `shelfgate models calibrate`. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from models.table import SAFE, GroupTable, Thresholds
+from models.table import MOST_LEAD, SAFE, GroupTable, Thresholds, lead
 
 NEAREST = 5
 """As many products as the gate looks at closely."""
@@ -23,8 +23,11 @@ FEWEST = 60
 """Queries of known products below which nothing is calibrated."""
 
 _CONFIDENCE = 0.8
+_FIRST_SHARE = 0.7
+"""How much of what may go wrong is spent at the centroids."""
+
 _GRID = 40
-_MARGINS = np.concatenate([np.arange(0.0, 0.1, 0.01), np.arange(0.1, 0.51, 0.025)])
+_MARGINS = np.arange(0.2, 2.0, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Wanted:
     """
 
     wrong: float = 0.02
-    unknown: float = 0.02
+    unknown: float = 0.025
     missed: float = 0.01
 
 
@@ -44,7 +47,7 @@ class Wanted:
 class Evidence:
     """What the gate would see of N queries, all (N,).
 
-    distance, lead, right: of the nearest centroid, how much farther the second is, and whether it
+    distance, lead, right: of the nearest centroid, its lead, and whether it
         is the product asked for (never, where the item is unknown).
     anchor_distance, anchor_lead, anchor_right: the same by the nearest anchors of a few products.
     """
@@ -117,21 +120,43 @@ def calibrate(known: Evidence, unknown: Evidence, wanted: Wanted | None = None) 
         )
     right = known.distance[known.right]
     th = float(np.quantile(right if len(right) else known.distance, 1.0 - wanted.missed))
-    tl, margin = _best(
-        (known.distance, known.lead, known.right), (unknown.distance, unknown.lead), wanted, th
+    at_once = Wanted(wanted.wrong * _FIRST_SHARE, wanted.unknown * _FIRST_SHARE)
+    tl, margin = _best(_seen(known), _seen(unknown), at_once, _Taken(), (0.0, th))
+    taken = (known.distance < tl) & (known.lead >= margin)
+    strangers = (unknown.distance < tl) & (unknown.lead >= margin)
+    already = _Taken(
+        int(taken.sum()), int((taken & ~known.right).sum()), int(strangers.sum()), len(unknown)
     )
-    first_known = (known.distance < tl) & (known.lead >= margin)
-    first_unknown = (unknown.distance < tl) & (unknown.lead >= margin)
-    rest = known.where(~first_known & (known.distance <= th))
-    other = unknown.where(~first_unknown & (unknown.distance <= th))
     anchor_accept, anchor_margin = _best(
-        (rest.anchor_distance, rest.anchor_lead, rest.anchor_right),
-        (other.anchor_distance, other.anchor_lead),
-        replace(wanted, unknown=wanted.unknown * len(unknown) / max(len(other), 1) / 2),
-        th,
+        _looked_at(known.where(~taken & (known.distance <= th))),
+        _looked_at(unknown.where(~strangers & (unknown.distance <= th))),
+        wanted,
+        already,
+        (tl, th),
     )
     thresholds = Thresholds(tl, max(th, tl), margin, anchor_accept, anchor_margin)
     return _outcome(thresholds, known, unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What was accepted before: known queries, wrong ones among them, unknown ones, of how many."""
+
+    accepted: int = 0
+    wrong: int = 0
+    strangers: int = 0
+    asked: int = 0
+
+
+_Columns = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+def _seen(of: Evidence) -> _Columns:
+    return of.distance, of.lead, of.right
+
+
+def _looked_at(of: Evidence) -> _Columns:
+    return of.anchor_distance, of.anchor_lead, of.anchor_right
 
 
 def _outcome(limits: Thresholds, known: Evidence, unknown: Evidence) -> Calibration:
@@ -157,28 +182,33 @@ def _outcome(limits: Thresholds, known: Evidence, unknown: Evidence) -> Calibrat
 
 
 def _best(
-    known: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]],
-    unknown: tuple[NDArray[np.float32], NDArray[np.float32]],
+    known: _Columns,
+    unknown: _Columns,
     wanted: Wanted,
-    limit: float,
+    already: _Taken,
+    between: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return the distance and lead that accept most known queries within what is wanted."""
+    """Return the distance and lead that accept most known queries within what is wanted.
+
+    What was accepted already counts too. Accepts nothing where nothing is good enough.
+    between: the distance is looked for above the first and up to the second.
+    """
     distance, lead, right = known
-    best, most = (0.0, 2.0), 0
+    best, most = (0.0, MOST_LEAD), 0
     if not len(distance):
         return best
+    bearable = wanted.unknown * (already.asked or len(unknown[0])) - already.strangers
     for bar in np.unique(np.quantile(distance, np.linspace(0.02, 1.0, _GRID))):
-        if bar > limit:
-            break
+        if not between[0] < bar <= between[1]:
+            continue
         for margin in _MARGINS:
             accepted = (distance < bar) & (lead >= margin)
             good = int((accepted & right).sum())
-            if good <= most:
+            if good <= most or ((unknown[0] < bar) & (unknown[1] >= margin)).sum() > bearable:
                 continue
-            strangers = (unknown[0] < bar) & (unknown[1] >= margin)
-            if strangers.sum() > wanted.unknown * len(strangers):
-                continue
-            if _upper(int(accepted.sum()) - good, int(accepted.sum())) <= wanted.wrong:
+            count = int(accepted.sum())
+            wrong = count - good + already.wrong
+            if _upper(wrong, count + already.accepted) <= wanted.wrong:
                 best, most = (float(bar), float(margin)), good
     return best
 
@@ -199,17 +229,13 @@ def _one(
     near = near[distances[near] < 4.0]
     if not len(near):
         return 2.0, 0.0, False, 2.0, 0.0, False
-    by_anchor = np.array([(1.0 - table.anchors_of(int(r)) @ row).min() for r in near])
+    by_anchor = table.refined(row, near)
     order = np.argsort(by_anchor, kind="stable")
     return (
         float(distances[near[0]]),
-        _lead(distances[near]),
+        lead(distances[near]),
         bool(near[0] == own),
         float(by_anchor[order[0]]),
-        _lead(by_anchor[order]),
+        lead(by_anchor[order]),
         bool(near[order[0]] == own),
     )
-
-
-def _lead(distances: NDArray[np.float32]) -> float:
-    return float(distances[1] - distances[0]) if len(distances) > 1 else 2.0

@@ -72,7 +72,7 @@ def enrol(
     distances = 1.0 - other.centroids @ looks.centroid
     nearest = int(np.argmin(distances))
     distance = float(np.clip(distances[nearest], 0.0, 2.0))
-    close = distance < max(other.thresholds.margin, 2 * _spread(looks))
+    close = distance < _spread(looks) * (1.0 + other.thresholds.margin)
     return Enrolment(looks, outliers, other.skus[nearest] if close else None, distance)
 
 

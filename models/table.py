@@ -22,7 +22,14 @@ OFFSETS = "offsets.npy"
 DESCRIPTION = "table.json"
 FILES = (CENTROIDS, ANCHORS, OFFSETS, DESCRIPTION)
 
+MOST_LEAD = 40.0
+"""Greatest lead there is."""
+
+_LEAST = 0.05
+_STRANGER = 0.6
 _UNIT_TOLERANCE = 1e-3
+_ANCHORS_ASKED = 3
+_ANCHORS_SHARE = 0.3
 
 
 class TableError(Exception):
@@ -31,13 +38,15 @@ class TableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When the gate accepts, looks closer, or rejects; all are cosine distances in [0, 2].
+    """When the gate accepts, looks closer, or rejects.
+
+    tl, th, anchor_accept are cosine distances in [0, 2]; the margins are leads (see `lead`).
 
     tl: nearer than this to a centroid is accepted at once.
     th: farther than this from every centroid is rejected at once; tl <= th.
-    margin: how much farther the second product's centroid must be for that to count as settled.
-    anchor_accept: in between, the nearest anchor must be nearer than this to accept.
-    anchor_margin: and the second product's nearest anchor this much farther.
+    margin: lead over the second product's centroid that it takes to be settled at once.
+    anchor_accept: in between, the distance refined by the anchors must be below this to accept.
+    anchor_margin: and its lead at least this.
     """
 
     tl: float
@@ -50,13 +59,14 @@ class Thresholds:
         """Raise TableError where a value is no distance, or tl lies above th."""
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if not (math.isfinite(value) and 0.0 <= value <= 2.0):
-                raise TableError(f"threshold {entry.name} is {value}, not a distance in [0, 2]")
+            most = MOST_LEAD if entry.name.endswith("margin") else 2.0
+            if not (math.isfinite(value) and 0.0 <= value <= most):
+                raise TableError(f"threshold {entry.name} is {value}, must lie in [0, {most:g}]")
         if self.tl > self.th:
             raise TableError(f"threshold tl {self.tl} lies above th {self.th}")
 
 
-SAFE = Thresholds(tl=0.15, th=0.6, margin=0.1, anchor_accept=0.3, anchor_margin=0.1)
+SAFE = Thresholds(tl=0.15, th=0.5, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)
 """For a group with too little data to calibrate: accepts little, sends much to review."""
 
 
@@ -118,6 +128,22 @@ class GroupTable:
     def anchors_of(self, row: int) -> NDArray[np.float32]:
         """Return the (n, D) anchors of one product, a view."""
         return self.anchors[self.offsets[row] : self.offsets[row + 1]]
+
+    def refined(
+        self, embedding: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return distances in [0, 2] to the looks of a few products, (len(rows),) float32.
+
+        The centroid and the nearest anchors, weighed: the anchors alone know a product's looks, but
+        what looks like a single picture of it is more often something else.
+        """
+        found = np.empty(len(rows), np.float32)
+        for place, row in enumerate(rows.tolist()):
+            anchors = self.anchors_of(row) @ embedding
+            nearest = np.sort(anchors)[-_ANCHORS_ASKED:].mean()
+            centroid = self.centroids[row] @ embedding
+            found[place] = 1.0 - _ANCHORS_SHARE * nearest - (1.0 - _ANCHORS_SHARE) * centroid
+        return np.clip(found, 0.0, 2.0)
 
     def with_thresholds(self, thresholds: Thresholds) -> GroupTable:
         """Return the same products under other thresholds."""
@@ -198,6 +224,17 @@ def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) ->
         offsets=_offsets([len(block) for block in anchors]),
         thresholds=thresholds,
     )
+
+
+def lead(distances: NDArray[np.float32]) -> float:
+    """Return how much farther the second of (K,) ascending distances is, as a share of the first.
+
+    At a distance of almost nothing small differences are noise, so the share is of _LEAST at least.
+    A product that is alone is compared with where strangers usually are.
+    """
+    second = float(distances[1]) if len(distances) > 1 else _STRANGER
+    first = float(distances[0])
+    return min(max(0.0, (second - first) / max(first, _LEAST)), MOST_LEAD)
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

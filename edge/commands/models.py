@@ -1,4 +1,4 @@
-"""`shelfgate models`: enrol products, evaluate, calibrate, look into a bundle, build the default."""
+"""`shelfgate models`: enrol, evaluate, calibrate, look into a bundle, build the default one."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def evaluate(
 
     Enrols what the bundle does not hold first.
 
-    Example: shelfgate models evaluate --catalogue catalog.csv --enrol novel/enrol --query novel/query
+    Example: shelfgate models evaluate --catalogue catalog.csv --enrol new --query asked --json
     """
     from models.evaluate import Task, evaluate_task
 
