@@ -45,19 +45,21 @@ def run(clip: Path | None = None, rounds: int = 3) -> dict[str, Any]:
     path = clip or _bottle_clip()
     ours, bare, late, frames = [], [], [], 0
     tracker: dict[str, Any] = {}
+    stages: dict[str, Any] = {}
     try:
         for number in range(rounds):
             replayed = replay(default(), CameraSettings("camera-1", str(path), "fast"),
                               load_bundle(DEFAULT_BUNDLE), None)  # fmt: skip
             ours.append(replayed.report["fps"])
-            frames = replayed.report["frames"]
+            frames, stages = replayed.report["frames"], replayed.report["stages_ms"]
             late = [event["decided_s"] - event["time_s"] for event in replayed.events]
             bare.append(_bare_detector(path))
             if number == 0:
                 tracker = _tracker(path)
     except CaptureError as error:
         raise BadInput(str(error)) from error
-    return _figures(path, frames, median(ours), median(bare), tracker, late)
+    figures = _figures(path, frames, median(ours), median(bare), tracker, late)
+    return {**figures, "stages_ms": stages}
 
 
 def _figures(
@@ -150,4 +152,9 @@ def markdown(figures: dict[str, Any]) -> str:
         f"{figures['events']} events; 95% are decided within {figures['late_p95_s']} s of "
         "happening, in stream time."
     )
-    return f"{lines}\n\n{table(('', 'frames/s', 'the pipeline is faster by'), fps)}"
+    spent = [
+        (stage, times["calls"], times["p50"], times["p95"], round(times["total"] / 1000, 2))
+        for stage, times in figures["stages_ms"].items()
+    ]
+    stages = table(("stage", "calls", "p50 ms", "p95 ms", "total s"), spent)
+    return f"{lines}\n\n{table(('', 'frames/s', 'the pipeline is faster by'), fps)}\n\n{stages}"
