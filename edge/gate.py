@@ -19,8 +19,8 @@ from models.table import GroupTable, TableError, lead
 NEAREST = 5
 """How many products are looked at closely and kept in a decision."""
 
-_BLOCKS = 64
-"""Rows that share one maximum while the nearest products are searched."""
+_FEWEST_BLOCKS = 6
+"""In tables too small for so many blocks, all rows are sorted."""
 
 
 class Verdict(StrEnum):
@@ -84,7 +84,8 @@ class Gate:
             raise TableError(
                 f"embedding of shape {embedding.shape}, table of {self._table.dim} dimensions"
             )
-        similarities = self._centroids @ embedding
+        # Row by row and in this thread: a threaded product waits for cores the detector has.
+        similarities = np.vecdot(self._centroids, embedding)
         return self._settle(embedding, similarities, nearest_rows(similarities, NEAREST))
 
     def decide_many(self, embeddings: NDArray[np.float32]) -> list[Decision]:
@@ -97,9 +98,10 @@ class Gate:
         similarities: NDArray[np.float32],
         rows: NDArray[np.int64],
     ) -> Decision:
-        distances = _distances(similarities[rows])
-        if not np.isfinite(distances).all() or not np.isfinite(embedding).all():
+        found = similarities[rows]
+        if not np.isfinite(found).all():
             raise TableError("embedding has a value that is not finite")
+        distances = _distances(found)
         if not len(rows):
             return self._decision(Verdict.REJECT, rows, distances, immediate=True)
         limits = self._table.thresholds
@@ -153,19 +155,19 @@ def nearest_rows(similarities: NDArray[np.float32], count: int) -> NDArray[np.in
     multiplying it.
     """
     size = len(similarities)
-    if size <= _BLOCKS * count:
+    # Balances the maxima to sort through against the rows of the blocks that stay.
+    blocks = int((size / count) ** 0.5)
+    if blocks < _FEWEST_BLOCKS:
         return np.argsort(-similarities, kind="stable")[:count]
-    columns = size // _BLOCKS
-    whole = columns * _BLOCKS
-    maxima = similarities[:whole].reshape(_BLOCKS, columns).max(axis=0)
-    if columns > count:
-        # A row that ties with the last place must be found too, wherever it stands.
-        bar = np.partition(maxima, columns - count)[columns - count]
-        best = np.flatnonzero(maxima >= bar)
-    else:
-        best = np.arange(columns)
-    rows = (best[None, :] + columns * np.arange(_BLOCKS)[:, None]).ravel()
-    rows = np.sort(np.concatenate([rows, np.arange(whole, size)]))
+    columns = size // blocks
+    whole = columns * blocks
+    maxima = similarities[:whole].reshape(blocks, columns).max(axis=0)
+    # A row that ties with the last place must be found too, wherever it stands.
+    bar = np.partition(maxima, columns - count)[columns - count]
+    rows = np.flatnonzero(maxima >= bar)
+    rows = (rows + columns * np.arange(blocks)[:, None]).ravel()
+    if whole < size:
+        rows = np.concatenate([rows, np.arange(whole, size)])
     return rows[np.argsort(-similarities[rows], kind="stable")[:count]]
 
 

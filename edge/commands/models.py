@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from edge.cli import BadInput
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
@@ -30,12 +31,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 runtime_option = click.option(
     "--runtime", type=click.Choice(RUNTIMES), default="openvino", show_default=True
 )
-
-
-class BadInput(click.ClickException):
-    """What was given cannot be used."""
-
-    exit_code = 2
 
 
 def _refuse(error: Exception) -> NoReturn:

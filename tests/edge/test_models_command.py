@@ -1,0 +1,197 @@
+"""`shelfgate models`: enrol, evaluate, calibrate and look into bundles, from the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edge.cli import main
+from edge.embed import Recogniser
+from models.augment import MILD, changed
+from models.bundle import DEFAULT_BUNDLE, load_bundle
+from models.selftest import drawn
+
+
+def shelfgate(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["models", *map(str, arguments)])
+
+
+def a_shop(folder: Path, products: int = 3, pictures: int = 2) -> tuple[Path, Path, Path]:
+    """Write a catalogue, pictures to enrol from and others to ask with; return the three paths."""
+    lines = ["sku,name,category,price_minor,name_sv"]
+    random = np.random.default_rng(0)
+    for number in range(products):
+        lines.append(f"item-{number},Item {number},Things,{100 + number},Sak {number}")
+        for part, count in (("enrol", pictures), ("query", 4)):
+            place = folder / part / f"item-{number}"
+            place.mkdir(parents=True)
+            for index in range(count):
+                view = changed(drawn(20 + number), MILD, random)
+                cv2.imwrite(str(place / f"{index}.png"), view)
+    catalogue = folder / "catalog.csv"
+    catalogue.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return catalogue, folder / "enrol", folder / "query"
+
+
+def digests(bundle: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (bundle / "models").iterdir()
+    }
+
+
+def test_enrolled_products_are_known_and_the_models_are_untouched(tmp_path: Path) -> None:
+    catalogue, pictures, _ = a_shop(tmp_path)
+    out = tmp_path / "new"
+    started = time.perf_counter()
+    result = shelfgate(
+        "enrol", "--catalogue", catalogue, "--pictures", pictures, "--out", out, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    assert time.perf_counter() - started < 30
+    said = json.loads(result.stdout)
+    assert (said["products"], said["version"]) == (62, 2)
+    assert [entry["sku"] for entry in said["enrolled"]] == ["item-0", "item-1", "item-2"]
+    bundle = load_bundle(out)
+    assert bundle.catalogue["item-1"].price_minor == 101
+    assert bundle.catalogue["item-1"].name_in("sv") == "Sak 1"
+    assert digests(out) == digests(DEFAULT_BUNDLE)
+    recogniser = Recogniser(bundle, threads=1)
+    recogniser.check()
+    assert recogniser.decide([drawn(21)]).nearest[0].sku == "item-1"
+
+
+def test_a_fresh_bundle_knows_only_what_was_enrolled(tmp_path: Path) -> None:
+    catalogue, pictures, _ = a_shop(tmp_path)
+    out = tmp_path / "new"
+    result = shelfgate(
+        "enrol", "--fresh", "--catalogue", catalogue, "--pictures", pictures, "--out", out
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(load_bundle(out).catalogue) == ["item-0", "item-1", "item-2"]
+
+
+def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:
+    catalogue, pictures, query = a_shop(tmp_path)
+    stranger = tmp_path / "unknown" / "stranger"
+    stranger.mkdir(parents=True)
+    cv2.imwrite(str(stranger / "1.png"), drawn(40))
+    result = shelfgate(
+        "evaluate", "--catalogue", catalogue, "--enrol", pictures, "--query", query,
+        "--unknown", tmp_path / "unknown", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert set(figures) == {
+        "accuracy", "selective", "unknown", "immediate", "counts", "per_query_ms"
+    }  # fmt: skip
+    assert set(figures["accuracy"]) == {"trained", "untrained", "all"}
+    assert set(figures["selective"]) == {"accuracy", "coverage"}
+    assert set(figures["unknown"]) == {"rejected", "auroc", "false_accepts"}
+    assert figures["accuracy"]["untrained"] == 1.0
+    assert figures["accuracy"]["trained"] is None
+    assert figures["counts"]["queries"] == 12
+    assert figures["counts"]["enrolled"] == 3
+
+
+def test_too_few_queries_calibrate_to_safe_thresholds(tmp_path: Path) -> None:
+    _, _, query = a_shop(tmp_path)
+    out = tmp_path / "calibrated"
+    result = shelfgate("calibrate", "--query", query, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert "are needed" in json.loads(result.stdout)["fallback"]
+    assert load_bundle(out).version == 2
+
+
+def test_a_bundle_says_what_it_holds() -> None:
+    result = shelfgate("bundle", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["groups"] == {"all": 59}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ("no bundle", "no such bundle folder"),
+        ("no catalogue", "no such catalogue"),
+        ("no pictures", "no such folder of pictures"),
+        ("unlisted", "'extra' is not in the catalogue"),
+        ("broken picture", "not a picture"),
+        ("empty folder", "holds no pictures"),
+        ("in the way", "is there already"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, spoil: str, says: str) -> None:
+    catalogue, pictures, _ = a_shop(tmp_path, products=1, pictures=1)
+    bundle, out = DEFAULT_BUNDLE, tmp_path / "out" / "new"
+    if spoil == "no bundle":
+        bundle = tmp_path / "none"
+    elif spoil == "no catalogue":
+        catalogue = tmp_path / "none.csv"
+    elif spoil == "no pictures":
+        pictures = tmp_path / "none"
+    elif spoil == "unlisted":
+        (pictures / "item-0").rename(pictures / "extra")
+    elif spoil == "broken picture":
+        (pictures / "item-0" / "0.png").write_bytes(b"no")
+    elif spoil == "empty folder":
+        pictures = tmp_path / "bare"
+        pictures.mkdir()
+    elif spoil == "in the way":
+        out.mkdir(parents=True)
+    result = shelfgate(
+        "enrol", "--bundle", bundle, "--catalogue", catalogue, "--pictures", pictures, "--out", out
+    )
+    assert result.exit_code == 2
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert len(lines) == 1
+    assert says in result.stderr
+    assert not out.exists() or not list(out.iterdir())
+
+
+def variants(frame: np.ndarray) -> dict[str, np.ndarray]:
+    noise = np.random.default_rng(0).normal(0, 12, frame.shape)
+    poor = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+    return {
+        "plain": frame,
+        "dark": (frame * 0.6).astype(np.uint8),
+        "noisy": np.clip(frame + noise, 0, 255).astype(np.uint8),
+        "poor": cv2.imdecode(poor, cv2.IMREAD_COLOR),
+        "small": cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA),
+        "large": cv2.resize(frame, (1280, 720)),
+        "mirrored": frame[:, ::-1],
+    }
+
+
+def test_the_bottle_of_the_clip_is_known_again_whatever_happens_to_it(shared_data: Path) -> None:
+    from models.enrol import enrol
+
+    recogniser = Recogniser(load_bundle(DEFAULT_BUNDLE), threads=1)
+    table = recogniser.gate("all").table
+    embedder = recogniser.embedder("all")
+    video = cv2.VideoCapture(str(shared_data / "video" / "bottle-detection.mp4"))
+    frames = [video.read()[1] for _ in range(151)]
+    places = [(x - 31, 105, x + 32, 310) for x in (85, 314, 538)]
+    pictures = [frames[0][y1:y2, x1:x2] for x1, y1, x2, y2 in places]
+    grown = table.with_products({"bottle": enrol("bottle", pictures, embedder, table).looks})
+    gate = type(recogniser.gate("all"))(grown, "all")
+    random = np.random.default_rng(1)
+    for name, frame in variants(frames[150]).items():
+        scale = frame.shape[1] / 640
+        for x1, y1, x2, y2 in places:
+            if name == "mirrored":
+                x1, x2 = 640 - x2, 640 - x1
+            slip = random.uniform(-0.1, 0.1, 4) * [x2 - x1, y2 - y1, x2 - x1, y2 - y1]
+            box = ((np.array([x1, y1, x2, y2]) + slip) * scale).round().astype(int)
+            crop = frame[box[1] : box[3], box[0] : box[2]]
+            decision = gate.decide(embedder.embed_item([crop]))
+            assert decision.sku == "bottle", (name, box, decision)
+    wall = [frames[150][10:90, x : x + 80] for x in (150, 250, 400)]
+    assert all(gate.decide(row).sku is None for row in embedder.embed(wall))

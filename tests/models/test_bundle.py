@@ -1,0 +1,162 @@
+"""A bundle is trusted whole or refused, with one line that names the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.embed import Recogniser
+from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, safe_relative
+from models.bundle_writer import draft_of, write_bundle
+
+MOST_BYTES = 24 * 2**20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def refused(folder: Path, says: str) -> None:
+    with pytest.raises(BundleError, match=says) as raised:
+        load_bundle(folder)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_default_bundle_is_sound_and_small() -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    assert bundle.group("all").table.dim == bundle.group("all").model.dim
+    assert set(bundle.groups[0].table.skus) == set(bundle.catalogue)
+    assert all(product.price_minor > 0 for product in bundle.catalogue.values())
+    assert sum(p.stat().st_size for p in DEFAULT_BUNDLE.rglob("*") if p.is_file()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_the_default_bundle_passes_its_self_test(runtime: str) -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    assert bundle.self_tests
+    Recogniser(bundle, runtime=runtime, threads=1).check()
+
+
+def test_a_self_test_decided_otherwise_is_named() -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    wrong = replace(bundle.self_tests[0], distance=1.9)
+    with pytest.raises(BundleError, match=r"0\.png: self-test failed"):
+        Recogniser(replace(bundle, self_tests=(wrong,)), threads=1).check()
+
+
+@pytest.mark.parametrize(
+    "name", ["models/lite0.bin", "models/lite0.onnx", "catalogue.csv", "tables/all/anchors.npy"]
+)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    refused(folder, f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", ["models/lite0.xml", "tables/all/centroids.npy", "selftest/0.png"])
+def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    refused(folder, f"{name} is corrupt")
+
+
+def test_a_truncated_file_is_named(folder: Path) -> None:
+    os.truncate(folder / "models/lite0.bin", 1000)
+    refused(folder, r"models/lite0\.bin is corrupt")
+
+
+def test_a_file_nobody_vouches_for_is_named(folder: Path) -> None:
+    (folder / "models" / "extra.so").write_bytes(b"x")
+    refused(folder, r"models/extra\.so is not in the manifest")
+
+
+def test_a_link_is_refused(folder: Path) -> None:
+    target = folder / "catalogue.csv"
+    outside = folder.parent / "catalogue.csv"
+    target.rename(outside)
+    target.symlink_to(outside)
+    refused(folder, r"catalogue\.csv is a link")
+
+
+def test_a_linked_folder_is_refused(folder: Path) -> None:
+    (folder / "selftest").rename(folder.parent / "elsewhere")
+    (folder / "selftest").symlink_to(folder.parent / "elsewhere")
+    refused(folder, "selftest is a link")
+
+
+def test_a_pipe_is_refused(folder: Path) -> None:
+    (folder / "catalogue.csv").unlink()
+    os.mkfifo(folder / "catalogue.csv")
+    refused(folder, r"catalogue\.csv: not a plain file")
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "a\\b", "", ".", "a//b"])
+def test_a_path_that_leads_outside_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(BundleError, match="no path inside the bundle"):
+        safe_relative(name)
+    edit(folder, lambda m: m["files"].update({name: {"sha256": "0", "size": 0}}))
+    refused(folder, "no path inside the bundle")
+
+
+def test_a_model_outside_the_listing_is_refused(folder: Path) -> None:
+    edit(folder, lambda m: m["models"]["lite0"].update(openvino="models/other.xml"))
+    refused(folder, r"models/other\.xml is used but not listed")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"schema": 1}', b"\xff\xfe", b'{"schema": 1, "files": 3}']
+)
+def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    refused(folder, r"manifest\.json")
+
+
+def test_a_later_schema_is_said(folder: Path) -> None:
+    edit(folder, lambda m: m.update(schema=99))
+    refused(folder, "schema 99")
+
+
+def test_no_bundle_at_all_is_said(tmp_path: Path) -> None:
+    refused(tmp_path / "none", "no such bundle folder")
+    refused(tmp_path, r"manifest\.json is missing")
+
+
+def test_a_written_bundle_is_the_same_again(tmp_path: Path) -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    again = write_bundle(tmp_path / "again", draft_of(bundle))
+    assert again.digest == bundle.digest
+
+
+def test_a_bundle_in_the_way_is_not_overwritten(tmp_path: Path, folder: Path) -> None:
+    draft = draft_of(load_bundle(folder))
+    with pytest.raises(BundleError, match="is there already"):
+        write_bundle(folder, draft)
+    assert write_bundle(folder, replace(draft, version=7), replace=True).version == 7
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    draft = draft_of(load_bundle(DEFAULT_BUNDLE))
+    monkeypatch.setattr("models.bundle_writer.shutil.copyfile", full)
+    with pytest.raises(BundleError, match="No space left"):
+        write_bundle(tmp_path / "new", draft)
+    assert list(tmp_path.iterdir()) == []

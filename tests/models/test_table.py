@@ -1,0 +1,101 @@
+"""Tables keep exact values, on disk and when products come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.table import (
+    FILES,
+    GroupTable,
+    Looks,
+    TableError,
+    Thresholds,
+    build_table,
+    lead,
+    load_table,
+)
+from tests.models.a_table import LIMITS, a_table, directions, looks
+
+
+def test_a_saved_table_opens_to_the_same_and_cannot_be_written(tmp_path: Path) -> None:
+    table = a_table(thresholds=LIMITS)
+    table.save(tmp_path)
+    again = load_table(tmp_path)
+    assert (again.skus, again.thresholds) == (table.skus, LIMITS)
+    np.testing.assert_array_equal(again.centroids, table.centroids)
+    np.testing.assert_array_equal(again.anchors, table.anchors)
+    with pytest.raises(ValueError, match="read-only"):
+        again.centroids[0, 0] = 1.0
+
+
+def test_an_empty_table_can_be_saved(tmp_path: Path) -> None:
+    build_table({}, 8, LIMITS).save(tmp_path)
+    assert len(load_table(tmp_path)) == 0
+
+
+def test_adding_a_product_leaves_the_others_exactly_as_they_were() -> None:
+    table = a_table(4)
+    grown = table.with_products({"new": looks(directions(1, seed=9)[0], anchors=2)})
+    assert grown.skus == (*table.skus, "new")
+    np.testing.assert_array_equal(grown.centroids[:4], table.centroids)
+    for row in range(4):
+        np.testing.assert_array_equal(grown.anchors_of(row), table.anchors_of(row))
+    assert grown.anchors_of(4).shape == (2, 16)
+
+
+def test_a_known_product_is_replaced() -> None:
+    table = a_table(3)
+    new = looks(directions(1, seed=9)[0], anchors=1)
+    grown = table.with_products({"p1": new})
+    assert sorted(grown.skus) == ["p0", "p1", "p2"]
+    row = grown.skus.index("p1")
+    np.testing.assert_array_equal(grown.centroids[row], new.centroid)
+
+
+def test_products_can_be_taken_out() -> None:
+    left = a_table(3).without(["p1", "unheard-of"])
+    assert left.skus == ("p0", "p2")
+    np.testing.assert_array_equal(left.anchors_of(1), a_table(3).anchors_of(2))
+    assert len(a_table(1).without(["p0"])) == 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_no_table(name: str, tmp_path: Path) -> None:
+    a_table().save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(TableError, match="not a table"):
+        load_table(tmp_path)
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    table = a_table(2)
+    with pytest.raises(TableError, match="2 skus but 1 centroids"):
+        GroupTable(table.skus, table.centroids[:1], table.anchors, table.offsets, LIMITS)
+    with pytest.raises(TableError, match="offsets"):
+        GroupTable(table.skus, table.centroids, table.anchors[:-1], table.offsets, LIMITS)
+    with pytest.raises(TableError, match="twice"):
+        GroupTable(("a", "a"), table.centroids, table.anchors, table.offsets, LIMITS)
+
+
+def test_embeddings_that_are_not_normalised_are_refused() -> None:
+    long = 2 * directions(1)[0]
+    with pytest.raises(TableError, match="normalised"):
+        build_table({"p": Looks(long, long[None])}, 16, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "values", [{"tl": 0.6, "th": 0.5}, {"tl": float("nan")}, {"th": 3.0}, {"margin": -0.1}]
+)
+def test_thresholds_make_sense(values: dict[str, float]) -> None:
+    sound = {"tl": 0.3, "th": 0.5, "margin": 0.5, "anchor_accept": 0.4, "anchor_margin": 0.5}
+    with pytest.raises(TableError, match="threshold"):
+        Thresholds(**{**sound, **values})
+
+
+def test_the_lead_is_a_share_of_the_first_distance() -> None:
+    assert lead(np.array([0.2, 0.3], np.float32)) == pytest.approx(0.5)
+    assert lead(np.array([0.0, 0.01], np.float32)) == pytest.approx(0.2)
+    assert lead(np.array([0.3], np.float32)) == pytest.approx(1.0)
