@@ -20,13 +20,19 @@ from edge.events import Kind
 Picture = NDArray[np.uint8]
 SCALES = np.round(np.arange(0.82, 1.221, 0.02), 3)
 ALIKE = 0.80
-DEBUG = 0
+SIMILAR = 0.6
 SAME = 0.96
-LEAST_RATIO = 1.3
-LEAST_COLOUR = 0.2
+FLAT = 3.0
+NUDGED = 0.021
+RELIT = 0.04
+EDGE_WEIGHT = 2.0
+COLOUR_WEIGHT = 1.0
+LIGHT_WEIGHT = 1.5
+SIZE_WEIGHT = 6.0
+DECISIVE = 0.15
 EDGE_FLOOR = 5.0
 SHADOW_EDGE = 8.0
-SAME_TINT = 1.06
+SAME_TINT = 1.09
 CLEAR_RATIO = 1.8
 
 
@@ -36,14 +42,13 @@ class Likeness:
 
     score: normalised cross-correlation in [-1, 1] at the best fit.
     scale: size of the second picture's content over the first's. moved: its shift over the size of
-    the place. brightness: light of the second over the first. unmoved: the score with no fitting.
+    the place. brightness: light of the second over the first.
     """
 
     score: float
     scale: float
     moved: float
     brightness: float
-    unmoved: float
 
 
 def judge(
@@ -56,29 +61,25 @@ def judge(
     """
     was, now = edge_strengths(before, after, mask)
     colour = colour_evidence(before, after, mask)
-    if DEBUG:
-        print("   outline", round(was, 1), round(now, 1), "colour", round(colour, 2))
     floor = SHADOW_EDGE if _only_light(before, after, mask) else EDGE_FLOOR
     strong = max(was, now) >= floor * _light(before, after)
     if strong and max(was, now) >= CLEAR_RATIO * min(was, now):
         verdict = Kind.PICK if was > now else Kind.RETURN
         if colour * (1 if verdict is Kind.PICK else -1) > -0.2:
             return verdict
-    like = likeness(before, after, inner)
-    if DEBUG:
-        print(
-            "   like",
-            [
-                round(v, 2)
-                for v in (like.score, like.scale, like.moved, like.brightness, like.unmoved)
-            ],
-        )
-    if like.score >= ALIKE:
-        return _behind(like) if strong else None
-    unclear = max(was, now) < LEAST_RATIO * min(was, now) or abs(colour) < LEAST_COLOUR
-    if not strong or unclear or (was > now) != (colour > 0):
+    if not strong:
         return None
-    return Kind.PICK if was > now else Kind.RETURN
+    like = likeness(before, after, inner)
+    nudged = abs(like.scale - 1.0) <= NUDGED and abs(float(np.log(like.brightness))) < RELIT
+    if like.score >= ALIKE and nudged:
+        return None
+    weight = EDGE_WEIGHT * float(np.log((was + 1.0) / (now + 1.0)))
+    weight += COLOUR_WEIGHT * colour - LIGHT_WEIGHT * float(np.log(like.brightness))
+    if like.score >= SIMILAR:
+        weight += SIZE_WEIGHT * (1.0 - like.scale)
+    if abs(weight) < DECISIVE:
+        return None
+    return Kind.PICK if weight > 0 else Kind.RETURN
 
 
 def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> bool:
@@ -94,15 +95,6 @@ def _light(before: Picture, after: Picture) -> float:
     return min(1.0, max(0.35, 0.5 * float(before.mean() + after.mean()) / 110.0))
 
 
-def _behind(like: Likeness) -> Kind | None:
-    """Two pictures of like things: one further back, or the same one moved or lit otherwise?"""
-    if like.scale <= 0.97 and like.brightness < 0.99:
-        return Kind.PICK
-    if like.scale >= 1.03 and like.brightness > 1.01:
-        return Kind.RETURN
-    return None
-
-
 def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> bool:
     """Say whether a place shows the same structure in both pictures, whatever the light.
 
@@ -114,6 +106,8 @@ def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -
     )
     if min(first.shape[:2]) < 4:
         return True
+    if min(float(first.std()), float(second.std())) < FLAT:
+        return False
     return float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0]) > SAME
 
 
@@ -130,8 +124,9 @@ def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) 
     x1, y1, x2, y2 = (round(value * zoom) for value in inner)
     patch = first[y1:y2, x1:x2]
     if min(patch.shape[:2]) < 8:
-        return Likeness(0.0, 1.0, 0.0, 1.0, 0.0)
+        return Likeness(0.0, 1.0, 0.0, 1.0)
     best = (-1.0, 1.0, 0.0)
+    there = second[y1:y2, x1:x2]
     for scale in SCALES:
         template = cv2.resize(patch, None, fx=float(scale), fy=float(scale))
         if template.shape[0] > second.shape[0] or template.shape[1] > second.shape[1]:
@@ -143,10 +138,11 @@ def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) 
         moved = max(abs(off_x) / (x2 - x1), abs(off_y) / (y2 - y1))
         if score > best[0] + 0.004:
             best = (float(score), float(scale), float(moved))
-    there = second[y1:y2, x1:x2]
-    unmoved = float(cv2.matchTemplate(there, patch, cv2.TM_CCOEFF_NORMED)[0, 0])
+            there = second[y : y + template.shape[0], x : x + template.shape[1]]
+    if best[0] < ALIKE:
+        there = second[y1:y2, x1:x2]
     brightness = float((there.mean() + 1) / (patch.mean() + 1))
-    return Likeness(best[0], best[1], best[2], brightness, unmoved)
+    return Likeness(best[0], best[1], best[2], brightness)
 
 
 def edge_strengths(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> tuple[float, float]:
@@ -180,6 +176,9 @@ def colour_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) ->
             cv2.calcHist([lab], [0, 1, 2], where.astype(np.uint8), [12, 12, 12], [0, 256] * 3)
             for where in (inside, ring)
         ]
-        smooth = [cv2.normalize(h, None, 1, 0, cv2.NORM_L1) for h in histograms]
+        smooth = [
+            np.asarray(histogram / max(float(histogram.sum()), 1.0), np.float32)
+            for histogram in histograms
+        ]
         unlike.append(float(cv2.compareHist(smooth[0], smooth[1], cv2.HISTCMP_BHATTACHARYYA)))
     return (unlike[0] - unlike[1]) / (unlike[0] + unlike[1] + 1e-6)

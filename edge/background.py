@@ -20,6 +20,7 @@ BLEND = 0.2
 FOLLOW = 0.1
 SHADOW_LEVELS = 16.0
 SEAM = 4.0
+COLOUR_COUNTS = 1.6
 
 Mask = NDArray[np.uint8]
 
@@ -74,14 +75,15 @@ class Background:
         Light that changes everywhere alike is a factor; light that changes softly (a shadow, a
         reflection, a lamp) is what remains at a coarse scale where nothing stands out.
         """
-        use = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
-        rough = np.abs(self.current - self.reference * self._gain).max(axis=2)
-        calm = use & (rough < 2 * self.limit())
+        use: NDArray[np.bool_] = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
+        rough = _largest(np.abs(self.current - self.reference * self._gain))
+        limit = self.limit()
+        calm: NDArray[np.bool_] = use & np.less(rough, 2.0 * limit)
         if np.count_nonzero(calm) < 0.2 * max(1, np.count_nonzero(use)):
             calm = use
         self._gain = gain(self.reference, self.current, calm)
         apart = self.current - self.reference * self._gain
-        apart -= _soft(apart, use, 2.5 * self.limit())
+        apart -= _soft(apart, use, 2.5 * limit)
         return _visible(apart, SHADOW_LEVELS * self._light())
 
     def agree(self, where: NDArray[np.bool_]) -> None:
@@ -109,7 +111,8 @@ class Background:
 
     def _light(self) -> float:
         """Return how well lit the picture is, 1 for well: a dark one has smaller differences."""
-        return min(1.0, max(0.4, float(self.current[::8, ::8].mean()) / 110.0))
+        level = float(np.clip(self.current[::8, ::8].mean() / 110.0, 0.4, 1.0))
+        return level
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light."""
@@ -168,17 +171,26 @@ class Background:
         kept[...] = np.clip(kept + share * (fresh - kept), 0, 255).astype(np.uint8)
 
 
+def _largest(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (h, w), the largest channel of values, (h, w, 3): far faster than `max(axis=2)`."""
+    found: NDArray[np.float32] = np.maximum(
+        np.maximum(values[..., 0], values[..., 1]), values[..., 2]
+    )
+    return found
+
+
 def _visible(apart: NDArray[np.float32], shadow: float) -> NDArray[np.float32]:
     """Return (h, w) float32, how much of a difference, (h, w, 3) BGR, is more than a shadow.
 
     A shadow darkens all channels alike and softly: of plain lightness only what goes beyond a
     shadow's usual depth, `shadow` grey levels, counts, of fine structure and of colour everything.
     """
-    light = apart.mean(axis=2)
-    colour = np.abs(apart - light[..., None]).max(axis=2)
-    fine = np.abs(light - cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60))
-    seen: NDArray[np.float32] = np.maximum(np.abs(light) - shadow, fine)
-    return np.maximum(seen, 1.6 * colour)
+    light: NDArray[np.float32] = (apart[..., 0] + apart[..., 1] + apart[..., 2]) / np.float32(3)
+    colour = _largest(np.abs(apart - light[..., None]))
+    smooth = np.asarray(cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60), np.float32)
+    seen: NDArray[np.float32] = np.maximum(np.abs(light) - shadow, np.abs(light - smooth))
+    visible: NDArray[np.float32] = np.maximum(seen, COLOUR_COUNTS * colour)
+    return visible
 
 
 def _soft(apart: NDArray[np.float32], use: NDArray[np.bool_], most: float) -> NDArray[np.float32]:
@@ -189,12 +201,12 @@ def _soft(apart: NDArray[np.float32], use: NDArray[np.bool_], most: float) -> ND
     """
     height, width = apart.shape[:2]
     small = (max(2, width // 8), max(2, height // 8))
-    weight = (use & (np.abs(apart).max(axis=2) <= most)).astype(np.float32)
+    weight = (use & (_largest(np.abs(apart)) <= most)).astype(np.float32)
     total = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
     summed = cv2.resize(apart * weight[..., None], small, interpolation=cv2.INTER_AREA)
     sigma = small[0] / 16
     total = cv2.GaussianBlur(total, (0, 0), sigma)
     summed = cv2.GaussianBlur(summed, (0, 0), sigma)
     mean = summed / np.maximum(total, 0.05)[..., None]
-    wide: NDArray[np.float32] = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
-    return wide
+    wide = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(wide, np.float32)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 RESTLESS_PERCENT = 3
+BORDER_SHARE = 0.15
+NEAR = 6
 CORE_SHARE = 0.4
 CORE_PERCENTILE = 70
 SMALLEST_PART = 0.2
@@ -35,6 +37,18 @@ class Region:
     area: int
     calm_s: float
     at_border: bool
+
+    def near(self, other: Region) -> bool:
+        """Whether another region's box touches or overlaps this one's."""
+        return other is not self and all(
+            min(self.box[i + 2], other.box[i + 2]) + NEAR >= max(self.box[i], other.box[i])
+            for i in (0, 1)
+        )
+
+    @property
+    def box_area(self) -> int:
+        """Pixels of the box."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
 def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> list[Region]:
@@ -63,7 +77,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
             np.ones((2 * pad + 1, 2 * pad + 1), np.uint8),
         )
         calm = float(np.percentile(calm_s[top:bottom, left:right][near > 0], RESTLESS_PERCENT))
-        border = _contact(mask) > 0.15 * max(w, h)
+        border = _contact(mask) > BORDER_SHARE * max(w, h)
         regions.append(Region((x, y, x + w, y + h), mask, area, calm, border))
     return sorted(regions, key=lambda region: -region.area)
 
@@ -88,16 +102,14 @@ def _adjoin(first: tuple[int, int, int, int], second: tuple[int, int, int, int])
     shared = [min(first[i + 2], second[i + 2]) - max(first[i], second[i]) for i in (0, 1)]
     narrow = [min(first[i + 2] - first[i], second[i + 2] - second[i]) for i in (0, 1)]
     reach = 0.08 * max(*(box[i + 2] - box[i] for box in (first, second) for i in (0, 1)))
-    return any(
-        shared[i] >= 0.5 * narrow[i] and shared[1 - i] >= -max(2.0, reach) for i in (0, 1)
-    )
+    return any(shared[i] >= 0.5 * narrow[i] and shared[1 - i] >= -max(2.0, reach) for i in (0, 1))
 
 
 def _union(first: Region, second: Region) -> Region:
     a, b = first.box, second.box
     return Region(
         (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])),
-        cv2.bitwise_or(first.mask, second.mask),
+        np.bitwise_or(first.mask, second.mask),
         first.area + second.area,
         min(first.calm_s, second.calm_s),
         first.at_border or second.at_border,
@@ -128,7 +140,8 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
         mask[y1:y2, x1:x2] = np.where(labels == label, 255, 0)
         box = (x1 + left, y1 + top, x1 + left + wide, y1 + top + high)
         area = int(stats[label, cv2.CC_STAT_AREA])
-        parts.append(Region(box, mask, area, region.calm_s, region.at_border))
+        border = _contact(mask) > BORDER_SHARE * max(wide, high)
+        parts.append(Region(box, mask, area, region.calm_s, border))
     return parts or [region]
 
 

@@ -38,7 +38,6 @@ class Place:
         mine = [box for box in products if self._fits(box)]
         if not mine:
             return [self.box]
-        x1, y1, x2, y2 = self.box
         alone = max(mine, key=lambda box: _overlap(box, self.box))
         return mine if len(mine) > 1 and _apart(mine) else [alone]
 
@@ -72,7 +71,9 @@ def place_of(
     margin = SURROUNDINGS * min(box[2] - box[0], box[3] - box[1]) + 4
     left, top = max(0, int(box[0] - margin)), max(0, int(box[1] - margin))
     right, bottom = min(width, int(box[2] + margin)), min(height, int(box[3] + margin))
-    mask = cv2.resize(small_mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    mask = np.asarray(
+        cv2.resize(small_mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8
+    )
     inner = (
         round(box[0]) - left,
         round(box[1]) - top,

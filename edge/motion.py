@@ -7,6 +7,7 @@ picture, follows the sensor's noise, and takes a shaken camera out before it com
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,9 +73,9 @@ class MotionGate:
 
     def observe(self, image: NDArray[np.uint8], time_s: float) -> Motion:
         """Compare image, (H, W, 3) uint8 BGR, taken at time_s, with the one before."""
-        small = cv2.resize(image, self.small_size(image), interpolation=cv2.INTER_LINEAR)
-        small = cv2.GaussianBlur(small, (5, 5), 1.2)
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        shrunk = cv2.resize(image, self.small_size(image), interpolation=cv2.INTER_LINEAR)
+        small: NDArray[np.uint8] = np.asarray(cv2.GaussianBlur(shrunk, (5, 5), 1.2), np.uint8)
+        grey = _grey(small)
         if self._last is None or self._last.shape != grey.shape:
             self._start(grey, time_s)
             nothing = np.zeros_like(grey)
@@ -85,7 +86,7 @@ class MotionGate:
             shift = self._follow(grey)
             if shift != (0.0, 0.0):
                 small = translate(small, -shift[0], -shift[1])
-                grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+                grey = _grey(small)
                 moving = self._moving(grey)
         watched = moving if self._watched is None else cv2.bitwise_and(moving, self._watched)
         active = cv2.countNonZero(watched) >= self._min_pixels
@@ -100,7 +101,9 @@ class MotionGate:
         self._aligned_s = time_s
         dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
         dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-        self._edges = cv2.dilate(cv2.magnitude(dx, dy), np.ones((3, 3), np.uint8))
+        self._edges = np.asarray(
+            cv2.dilate(cv2.magnitude(dx, dy), np.ones((3, 3), np.uint8)), np.float32
+        )
 
     def _follow(self, grey: NDArray[np.uint8]) -> tuple[float, float]:
         assert self._aligner is not None
@@ -127,4 +130,9 @@ class MotionGate:
             moving = cv2.compare(difference, tolerance, cv2.CMP_GT)
         else:
             moving = cv2.threshold(difference, limit, 255, cv2.THRESH_BINARY)[1]
-        return cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        solid = cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        return np.asarray(solid, np.uint8)
+
+
+def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)

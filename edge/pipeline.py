@@ -92,10 +92,10 @@ class CameraPipeline:
             shelf.start(frame, motion)
             self._gate.watch(shelf.watched)
         busy = motion.active or shelf.unsettled
-        if motion.active and self._detector is not None:
-            if frame.time_s - self._looked_s >= self._interval_s:
-                self._looked_s = frame.time_s
-                self._look(frame.image)
+        due = frame.time_s - self._looked_s >= self._interval_s
+        if motion.active and due and self._detector is not None:
+            self._looked_s = frame.time_s
+            self._look(frame.image)
         started = time.perf_counter()
         events = shelf.observe(frame, motion)
         if busy:

@@ -76,7 +76,9 @@ class Recent:
         as_after = [share.after > max(share.before, ALIKE * most) for share in shares]
         if not shares or not as_after[-1]:
             return None
-        first = len(as_after) - (as_after[::-1].index(False) if False in as_after else len(as_after))
+        first = len(as_after) - (
+            as_after[::-1].index(False) if False in as_after else len(as_after)
+        )
         resting = [share.time_s for share in shares[first:] if share.resting]
         return resting[0] if resting else shares[first].time_s
 
@@ -113,5 +115,4 @@ def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _smooth(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    smooth: NDArray[np.float32] = cv2.GaussianBlur(grey, (0, 0), SMOOTHING)
-    return smooth
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), SMOOTHING), np.float32)

@@ -49,7 +49,6 @@ class ShelfLimits:
     person_score: float = 0.4
 
 
-DEBUG = 0
 CHECK_S = 0.1
 FOLLOW_S = 0.5
 FORGET_S = 3.0
@@ -99,7 +98,8 @@ class Shelf:
         if not motion.active and not self.unsettled and now - self._followed_s < FOLLOW_S:
             return []
         self._background.update(motion, now)
-        self._recent.add(cv2.cvtColor(motion.small, cv2.COLOR_BGR2GRAY), now)
+        grey = np.asarray(cv2.cvtColor(motion.small, cv2.COLOR_BGR2GRAY), np.uint8)
+        self._recent.add(grey, now)
         if now - self._checked_s < CHECK_S:
             return []
         self._checked_s = now
@@ -118,20 +118,21 @@ class Shelf:
         regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
         waiting = False
+        arms = [region for region in regions if region.at_border]
         for region in regions:
             wait_s = self._limits.arm_s if region.at_border else self._limits.settle_s
             if region.area > self._limits.max_item * size:
                 wait_s = max(wait_s, 3.0)
-            if region.calm_s < wait_s or self._somebody_at(region, frame):
+            held = region.calm_s < FORGET_S and any(region.near(arm) for arm in arms)
+            if held or region.calm_s < wait_s or self._somebody_at(region, frame):
                 waiting = True
                 continue
             inside = region.mask > 0
             found: list[ShelfEvent] = []
             if region.area <= self._limits.max_item * size and not background.judged(inside):
-                if DEBUG:
-                    print(frame.sequence, region.box, region.area, round(region.calm_s, 2))
                 for part in cores(region, apart, background.limit(), min_area):
-                    found += self._settle(part, frame, motion)
+                    if not part.at_border and part.box_area <= self._limits.max_item * size:
+                        found += self._settle(part, frame, motion)
             background.judge(inside)
             events += found
             if found or region.calm_s >= FORGET_S:

@@ -1,0 +1,74 @@
+"""The shelf on real footage: what was taken and what came back, without any detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.edge import clips
+from tests.edge.clips import FPS, Expected, Pictures
+
+VARIANTS: dict[str, Any] = {
+    "as it is": lambda clip, events: (clip, events),
+    "mirrored": clips.mirrored,
+    "backwards": clips.backwards,
+    "320x180": clips.each(lambda image, _: cv2.resize(image, (320, 180))),
+    "noisy": clips.each(clips.noisy),
+    "shaken": clips.each(clips.shaken),
+    "fading light": clips.each(clips.fading),
+}
+
+
+@pytest.fixture(scope="module")
+def bottles(shared_data: Path) -> tuple[Pictures, list[Expected]]:
+    """The clip and its truth."""
+    clip = clips.pictures(shared_data / "video" / "bottle-detection.mp4")
+    return clip, clips.truth(shared_data)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_eight_bottle_events_and_nothing_else(
+    bottles: tuple[Pictures, list[Expected]], name: str
+) -> None:
+    clip, expected = VARIANTS[name](*bottles)
+    events = clips.shelf_events(clip, FPS)
+    assert clips.unmatched(events, expected, clip[0].shape[1]) == []
+
+
+def test_ten_frames_a_second_are_enough(bottles: tuple[Pictures, list[Expected]]) -> None:
+    clip, expected = bottles
+    events = clips.shelf_events(clip[::3], FPS / 3)
+    assert clips.unmatched(events, expected, 640) == []
+
+
+def test_a_reencoded_clip_gives_the_same_events(
+    bottles: tuple[Pictures, list[Expected]], tmp_path: Path
+) -> None:
+    clip, expected = clips.reencoded(*bottles, tmp_path / "small.mp4")
+    assert clips.unmatched(clips.shelf_events(clip, FPS), expected, 640) == []
+
+
+def test_shoppers_who_only_handle_things_are_no_event(shared_data: Path) -> None:
+    clip = clips.pictures(shared_data / "video" / "store-aisle-detection.gif")
+    assert clips.shelf_events(clip, 16.67) == []
+
+
+def test_a_light_that_is_switched_is_no_event() -> None:
+    shelf = np.full((180, 320, 3), 120, np.uint8)
+    cv2.rectangle(shelf, (60, 40), (100, 140), (40, 60, 200), -1)
+    cv2.rectangle(shelf, (160, 40), (220, 140), (200, 60, 40), -1)
+    dark = (shelf * 0.6).astype(np.uint8)
+    assert clips.shelf_events([shelf] * 30 + [dark] * 40 + [shelf] * 40, 15.0) == []
+
+
+def test_a_thing_that_vanishes_was_picked_and_one_that_appears_came_back() -> None:
+    bare = np.full((180, 320, 3), 120, np.uint8)
+    full = bare.copy()
+    cv2.rectangle(full, (60, 40), (100, 140), (40, 60, 200), -1)
+    events = clips.shelf_events([full] * 30 + [bare] * 40 + [full] * 40, 15.0)
+    assert [event.kind for event in events] == ["pick", "return"]
+    assert all(event.box[0] <= 80 <= event.box[2] for event in events)
