@@ -75,11 +75,11 @@ class Background:
         Light that changes everywhere alike is a factor; light that changes softly (a shadow, a
         reflection, a lamp) is what remains at a coarse scale where nothing stands out.
         """
+        limit = self.limit()
         use: NDArray[np.bool_] = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
         rough = _largest(np.abs(self.current - self.reference * self._gain))
-        limit = self.limit()
-        calm: NDArray[np.bool_] = use & np.less(rough, 2.0 * limit)
-        if np.count_nonzero(calm) < 0.2 * max(1, np.count_nonzero(use)):
+        calm: NDArray[np.bool_] = use & (rough < 2.0 * limit)
+        if int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(use))):
             calm = use
         self._gain = gain(self.reference, self.current, calm)
         apart = self.current - self.reference * self._gain

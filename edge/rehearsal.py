@@ -93,10 +93,9 @@ def _camera(height: float, distance: float, side: float, above: float) -> Camera
 
 
 def _ground(random: np.random.Generator) -> Crop:
-    picture = np.empty((_FRAME[1], _FRAME[0], 3), np.uint8)
-    picture[:] = random.integers(60, 200, 3)
-    rough = np.clip(picture + random.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.GaussianBlur(rough, (0, 0), 3), np.uint8)
+    rough = random.integers(60, 200, 3) + random.normal(0, 8, (_FRAME[1] // 6, _FRAME[0] // 6, 3))
+    small = np.clip(rough, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(small, _FRAME, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _crop(

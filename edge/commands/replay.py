@@ -110,7 +110,7 @@ def _show(result: Replayed) -> None:
     console = Console()
     console.print(table)
     for cart in result.carts:
-        held = ", ".join(f"{line['quantity']} × {line['sku']}" for line in cart["lines"])
+        held = ", ".join(f"{line['quantity']} of {line['sku']}" for line in cart["lines"])
         console.print(f"cart {cart['session']}: {held or 'empty'}")
     report = result.report
     console.print(f"{report['frames']} frames in {report['wall_s']} s: {report['fps']} a second")
