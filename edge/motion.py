@@ -17,6 +17,7 @@ from edge.align import Aligner, translate
 
 NOISE_FLOOR = 1.0
 REALIGN_S = 10.0
+STEADY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class MotionGate:
         if size < 0.25 and self._shake == 0:
             return 0.0, 0.0
         self._shake = 0.95 * self._shake + 0.05 * size if self._shake else size
-        if self._shake < 0.1:
+        if self._shake < STEADY:
             self._shake = 0.0
         return shift
 
