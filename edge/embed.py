@@ -130,7 +130,7 @@ class Recogniser:
                 raise BundleError(f"{test.crop}: not a picture")
             decision = self._ask(test.group, [np.asarray(crop, np.uint8)], {})
             same = (decision.verdict, decision.sku) == (test.verdict, test.sku)
-            if not same or abs(decision.distance - test.distance) > 10 * TOLERANCE:
+            if not same or abs(decision.distance - test.distance) > 4 * TOLERANCE:
                 raise BundleError(
                     f"{test.crop}: self-test failed: expected {test.verdict} {test.sku} at "
                     f"{test.distance:.4f}, got {decision.verdict} {decision.sku} at "

@@ -39,7 +39,7 @@ class Harshness:
 
 
 MILD = Harshness(
-    shift=0.07, light=0.25, tint=0.04, smallest=96, noise=6.0, blur=0.03, mirrored=True
+    shift=0.07, light=0.25, tint=0.04, smallest=64, noise=14.0, blur=0.03, mirrored=True
 )
 HARSH = Harshness(
     shift=0.12, light=0.5, tint=0.08, smallest=56, noise=14.0, blur=0.08, mirrored=True

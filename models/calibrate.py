@@ -7,12 +7,12 @@ Called by the build of a bundle and by `shelfgate models calibrate`. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from models.table import MOST_LEAD, SAFE, GroupTable, Thresholds, lead
 
@@ -23,11 +23,14 @@ FEWEST = 60
 """Queries of known products below which nothing is calibrated."""
 
 _CONFIDENCE = 0.8
-_FIRST_SHARE = 0.7
+_FIRST_SHARE = 0.8
 """How much of what may go wrong is spent at the centroids."""
 
 _GRID = 40
-_MARGINS = np.arange(0.2, 2.0, 0.05)
+_HALVINGS = 30
+_MARGINS = np.arange(0.2, 3.0, 0.05)
+_FAR = 2.0
+"""How many times the lead that it takes at the centroids what is farther away must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Wanted:
     """
 
     wrong: float = 0.02
-    unknown: float = 0.025
+    unknown: float = 0.04
     missed: float = 0.01
 
 
@@ -110,9 +113,22 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
-def calibrate(known: Evidence, unknown: Evidence, wanted: Wanted | None = None) -> Calibration:
-    """Find thresholds that accept as many known queries as they can within what is wanted."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """Queries of one kind of goods, of which each must come out well: known and unknown ones."""
+
+    known: Evidence
+    unknown: Evidence
+
+
+def calibrate(kinds: Sequence[Kind], wanted: Wanted | None = None) -> Calibration:
+    """Find thresholds that accept as many known queries as they can within what is wanted.
+
+    kinds: at least one. Each counts the same, and none may exceed what is wanted.
+    """
     wanted = wanted or Wanted()
+    known = joined([kind.known for kind in kinds])
+    unknown = joined([kind.unknown for kind in kinds])
     if len(known) < FEWEST or len(unknown) < FEWEST:
         return Calibration(
             SAFE,
@@ -121,42 +137,102 @@ def calibrate(known: Evidence, unknown: Evidence, wanted: Wanted | None = None) 
     right = known.distance[known.right]
     th = float(np.quantile(right if len(right) else known.distance, 1.0 - wanted.missed))
     at_once = Wanted(wanted.wrong * _FIRST_SHARE, wanted.unknown * _FIRST_SHARE)
-    tl, margin = _best(_seen(known), _seen(unknown), at_once, _Taken(), (0.0, th))
-    taken = (known.distance < tl) & (known.lead >= margin)
-    strangers = (unknown.distance < tl) & (unknown.lead >= margin)
-    already = _Taken(
-        int(taken.sum()), int((taken & ~known.right).sum()), int(strangers.sum()), len(unknown)
-    )
-    anchor_accept, anchor_margin = _best(
-        _looked_at(known.where(~taken & (known.distance <= th))),
-        _looked_at(unknown.where(~strangers & (unknown.distance <= th))),
-        wanted,
-        already,
-        (tl, th),
-    )
+    tl, margin = _best([_Asked.at_centroids(kind) for kind in kinds], at_once, (0.0, 0.0), th)
+    # What is farther away has to lead all the more.
+    later = [_Asked.at_anchors(kind, tl, margin, th) for kind in kinds]
+    anchor_accept, anchor_margin = _best(later, wanted, (tl, _FAR * margin), th)
     thresholds = Thresholds(tl, max(th, tl), margin, anchor_accept, anchor_margin)
     return _outcome(thresholds, known, unknown)
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """What was accepted before: known queries, wrong ones among them, unknown ones, of how many."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One kind's queries at one stage of the gate, and what an earlier stage accepted of them.
 
+    known: distance, lead and whether right of those that are still open; unknown: distance and
+        lead. of_known, of_unknown: how many there were to begin with.
+    """
+
+    known: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+    unknown: tuple[NDArray[np.float32], NDArray[np.float32]]
+    of_known: int
+    of_unknown: int
     accepted: int = 0
     wrong: int = 0
     strangers: int = 0
-    asked: int = 0
+
+    @classmethod
+    def at_centroids(cls, kind: Kind) -> _Asked:
+        known, unknown = kind.known, kind.unknown
+        return cls(
+            (known.distance, known.lead, known.right),
+            (unknown.distance, unknown.lead),
+            len(known),
+            len(unknown),
+        )
+
+    @classmethod
+    def at_anchors(cls, kind: Kind, tl: float, margin: float, th: float) -> _Asked:
+        taken = (kind.known.distance < tl) & (kind.known.lead >= margin)
+        strangers = (kind.unknown.distance < tl) & (kind.unknown.lead >= margin)
+        known = kind.known.where(~taken & (kind.known.distance <= th))
+        unknown = kind.unknown.where(~strangers & (kind.unknown.distance <= th))
+        return cls(
+            (known.anchor_distance, known.anchor_lead, known.anchor_right),
+            (unknown.anchor_distance, unknown.anchor_lead),
+            len(kind.known),
+            len(kind.unknown),
+            accepted=int(taken.sum()),
+            wrong=int((taken & ~kind.known.right).sum()),
+            strangers=int(strangers.sum()),
+        )
+
+    def under(self, bar: float, margin: float) -> tuple[int, int, int]:
+        """Return how many known, wrong and unknown ones are accepted in all."""
+        distance, lead_, right = self.known
+        accepted = (distance < bar) & (lead_ >= margin)
+        strangers = (self.unknown[0] < bar) & (self.unknown[1] >= margin)
+        return (
+            int(accepted.sum()) + self.accepted,
+            int((accepted & ~right).sum()) + self.wrong,
+            int(strangers.sum()) + self.strangers,
+        )
 
 
-_Columns = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+def _best(
+    asked: Sequence[_Asked], wanted: Wanted, above: tuple[float, float], th: float
+) -> tuple[float, float]:
+    """Return the distance and lead that accept most known queries within what is wanted.
+
+    Accepts nothing where nothing is good enough. above: least distance and lead to try.
+    """
+    best, most = (0.0, MOST_LEAD), sum((a.accepted - a.wrong) / max(a.of_known, 1) for a in asked)
+    distances = np.concatenate([a.known[0] for a in asked])
+    if not len(distances):
+        return best
+    for bar in np.unique(np.quantile(distances, np.linspace(0.02, 1.0, _GRID))):
+        if not above[0] < bar <= th:
+            continue
+        for margin in _MARGINS[above[1] <= _MARGINS]:
+            counts = [a.under(float(bar), float(margin)) for a in asked]
+            good = sum(
+                (n - wrong) / max(a.of_known, 1)
+                for a, (n, wrong, _) in zip(asked, counts, strict=True)
+            )
+            if good > most and _bearable(asked, counts, wanted):
+                best, most = (float(bar), float(margin)), good
+    return best
 
 
-def _seen(of: Evidence) -> _Columns:
-    return of.distance, of.lead, of.right
-
-
-def _looked_at(of: Evidence) -> _Columns:
-    return of.anchor_distance, of.anchor_lead, of.anchor_right
+def _bearable(
+    asked: Sequence[_Asked], counts: Sequence[tuple[int, int, int]], wanted: Wanted
+) -> bool:
+    """Return whether no kind exceeds what is wanted, and all together not even at the bound."""
+    for a, (accepted, wrong, strangers) in zip(asked, counts, strict=True):
+        if wrong > wanted.wrong * accepted or strangers > wanted.unknown * a.of_unknown:
+            return False
+    accepted, wrong = (sum(count[i] for count in counts) for i in (0, 1))
+    return _upper(wrong, accepted) <= wanted.wrong
 
 
 def _outcome(limits: Thresholds, known: Evidence, unknown: Evidence) -> Calibration:
@@ -181,41 +257,28 @@ def _outcome(limits: Thresholds, known: Evidence, unknown: Evidence) -> Calibrat
     )
 
 
-def _best(
-    known: _Columns,
-    unknown: _Columns,
-    wanted: Wanted,
-    already: _Taken,
-    between: tuple[float, float],
-) -> tuple[float, float]:
-    """Return the distance and lead that accept most known queries within what is wanted.
-
-    What was accepted already counts too. Accepts nothing where nothing is good enough.
-    between: the distance is looked for above the first and up to the second.
-    """
-    distance, lead, right = known
-    best, most = (0.0, MOST_LEAD), 0
-    if not len(distance):
-        return best
-    bearable = wanted.unknown * (already.asked or len(unknown[0])) - already.strangers
-    for bar in np.unique(np.quantile(distance, np.linspace(0.02, 1.0, _GRID))):
-        if not between[0] < bar <= between[1]:
-            continue
-        for margin in _MARGINS:
-            accepted = (distance < bar) & (lead >= margin)
-            good = int((accepted & right).sum())
-            if good <= most or ((unknown[0] < bar) & (unknown[1] >= margin)).sum() > bearable:
-                continue
-            count = int(accepted.sum())
-            wrong = count - good + already.wrong
-            if _upper(wrong, count + already.accepted) <= wanted.wrong:
-                best, most = (float(bar), float(margin)), good
-    return best
-
-
 def _upper(wrong: int, of: int) -> float:
-    """Return an upper confidence bound (Clopper and Pearson's) of a rate seen `wrong` times."""
-    return float(beta.ppf(_CONFIDENCE, wrong + 1, of - wrong)) if of > wrong else 1.0
+    """Return an upper confidence bound (Clopper and Pearson's) of a rate seen `wrong` times.
+
+    It is the rate at which so few would be seen in 1 - _CONFIDENCE of the cases.
+    """
+    if wrong >= of:
+        return 1.0
+    low, high = wrong / of, 1.0
+    for _ in range(_HALVINGS):
+        rate = (low + high) / 2
+        seen_so_few = sum(
+            math.exp(
+                math.lgamma(of + 1)
+                - math.lgamma(k + 1)
+                - math.lgamma(of - k + 1)
+                + k * math.log(rate)
+                + (of - k) * math.log1p(-rate)
+            )
+            for k in range(wrong + 1)
+        )
+        low, high = (rate, high) if seen_so_few > 1.0 - _CONFIDENCE else (low, rate)
+    return high
 
 
 def _one(

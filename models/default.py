@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
-from models.backbone import FEATURES, Embedder, efficientnet_lite0
+from models.backbone import Embedder, efficientnet_lite0
 from models.bundle import Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
@@ -48,9 +48,10 @@ class Settings:
     dim: int = 256
     fit: str = "letterbox"
     views: int = 3
-    changes_weight: float = 0.5
-    drawn_weight: float = 0.5
-    shrinkage: float = 0.3
+    colour_weight: float = 1.5
+    changes_weight: float = 0.3
+    drawn_weight: float = 1.0
+    shrinkage: float = 0.2
     seed: int = 0
     wanted: calibrate.Wanted = field(default_factory=calibrate.Wanted)
 
@@ -90,12 +91,10 @@ def build_default(
 ) -> Bundle:
     """Make the bundle and write it to destination, replacing one that is there."""
     network = Embedder(
-        efficientnet_lite0(), torch.zeros((settings.dim, FEATURES)), torch.zeros(settings.dim)
+        efficientnet_lite0(), settings.dim, colour_weight=settings.colour_weight
     ).eval()
     projection = learn_projection(network, material, settings, say)
-    with torch.no_grad():
-        network.projection.weight.copy_(torch.from_numpy(projection.weight))
-        network.projection.bias.copy_(torch.from_numpy(projection.bias))
+    network.project_with(torch.from_numpy(projection.weight), torch.from_numpy(projection.bias))
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
         say("exporting to ONNX and OpenVINO")
         ir, onnx = export_embedder(network, Path(folder) / MODEL, side=settings.side)
@@ -163,7 +162,7 @@ def features(
     network: Embedder, crops: Iterable[NDArray[np.uint8]], settings: Settings, batch: int = 32
 ) -> NDArray[np.float32]:
     """Return (N, F) features of crops."""
-    found = [np.empty((0, FEATURES), np.float32)]
+    found = [np.empty((0, network.projection.in_features), np.float32)]
     waiting: list[NDArray[np.uint8]] = []
 
     def run() -> None:
@@ -188,11 +187,13 @@ def calibrated_table(
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
     table = build_table({k: looks_of(v) for k, v in train.items()}, settings.dim, SAFE)
-    known, unknown = [], []
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
-    known.append(calibrate.evidence(table, rows, skus))
-    unknown.append(calibrate.evidence(table, rows, skus, without_own=True))
+    photographed = calibrate.Kind(
+        calibrate.evidence(table, rows, skus),
+        calibrate.evidence(table, rows, skus, without_own=True),
+    )
+    known, unknown = [], []
     for store in material.stores:
         looks: dict[str, Looks] = {
             sku: enrol(sku, crops, embedder, table).looks for sku, crops in store.enrolled.items()
@@ -204,7 +205,10 @@ def calibrated_table(
         strangers = [changed(crop, HARSH, random) for crop in store.unknown]
         rows = np.stack(list(embedder.embed_many([*store.unknown, *strangers])))
         unknown.append(calibrate.evidence(whole, rows, [""] * len(rows)))
-    found = calibrate.calibrate(calibrate.joined(known), calibrate.joined(unknown), settings.wanted)
+    kinds = [photographed]
+    if known:
+        kinds.append(calibrate.Kind(calibrate.joined(known), calibrate.joined(unknown)))
+    found = calibrate.calibrate(kinds, settings.wanted)
     everything = {
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()

@@ -54,15 +54,24 @@ def export_embedder(embedder: nn.Module, stem: Path, *, side: int) -> tuple[Path
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store a model's large float32 weights as float16, cast back where they are used."""
+    """Round a model's float32 weights to half precision, and store the large ones as such.
+
+    The small ones keep their type, and lose what OpenVINO will round away when it compresses.
+    """
     graph = model.graph
     casts = []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _HALVED_FROM:
+        if tensor.data_type != TensorProto.FLOAT:
             continue
         name = tensor.name
-        half = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.size < _HALVED_FROM:
+            fits = np.isfinite(half) & ((half != 0) | (values == 0))
+            rounded = np.where(fits, half.astype(np.float32), values).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(rounded, name))
+            continue
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
         casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     for cast in reversed(casts):

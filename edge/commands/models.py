@@ -186,7 +186,9 @@ def calibrate(
             others, _ = _embedded(embedder, unknown)
             asked = calibration.evidence(group.table, others, [""] * len(others))
             strangers = calibration.joined([strangers, asked])
-        found = calibration.calibrate(known, strangers, calibration.Wanted(wrong=wrong))
+        found = calibration.calibrate(
+            [calibration.Kind(known, strangers)], calibration.Wanted(wrong=wrong)
+        )
         table = group.table.with_thresholds(found.thresholds)
         draft = with_group(bundle, Group(group.name, group.model, table))
         write_bundle(out, with_self_test(draft, embedder))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.gate import Gate
-from models.calibrate import Wanted, calibrate, evidence, joined
+from models.calibrate import Kind, Wanted, calibrate, evidence, joined
 from models.evaluate import auroc
 from models.table import SAFE, build_table, normalised
 from models.whitening import Labelled, fit_projection
@@ -24,7 +24,7 @@ def test_thresholds_keep_wrong_and_unknown_accepts_within_what_is_wanted() -> No
     asked = [f"p{i}" for i in range(40) for _ in range(20)]
     known = evidence(table, queries(rows[:40], 20, 0.12), asked)
     unknown = evidence(table, queries(rows[40:], 20, 0.12, seed=1), [""] * 400)
-    found = calibrate(known, unknown, Wanted(wrong=0.02, unknown=0.02))
+    found = calibrate([Kind(known, unknown)], Wanted(wrong=0.02, unknown=0.02))
     assert not found.fallback
     assert found.wrong <= 0.02
     assert found.unknown_accepted <= 0.02
@@ -40,14 +40,14 @@ def test_where_nothing_can_be_told_apart_nothing_is_accepted() -> None:
     table = build_table({f"p{i}": looks(rows[i], seed=i) for i in range(40)}, 32, SAFE)
     noise = directions(400, 32, seed=3)
     known = evidence(table, noise, [f"p{i % 40}" for i in range(400)])
-    found = calibrate(known, evidence(table, noise, [""] * 400))
+    found = calibrate([Kind(known, evidence(table, noise, [""] * 400))])
     assert found.immediate + found.refined < 0.02
 
 
 def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:
     table = a_table(5)
     few = evidence(table, table.centroids, table.skus)
-    found = calibrate(few, few)
+    found = calibrate([Kind(few, few)])
     assert found.thresholds == SAFE
     assert "5 known" in found.fallback
 

