@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,7 @@ class Network(Protocol):
     def infer_many(self, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
         """Run batches with several in flight; answers come in the order of the batches.
 
+        batches: where the first holds one, so do all others.
         Consumes batches only a few ahead of what was asked for.
         """
         ...
@@ -88,42 +90,65 @@ class OpenVinoNetwork:
             self._core.set_property({"CACHE_DIR": str(cache_dir)})
         try:
             self._model = self._core.read_model(path)
-            self._request = self._compile("LATENCY").create_infer_request()
+            self._single = self._compile(self._of_one(), "LATENCY").create_infer_request()
         except RuntimeError as error:
             raise RuntimeUnavailable(f"{path}: OpenVINO cannot read it: {_line(error)}") from error
-        self._queue: Any = None
+        self._several: Any = None
+        self._queues: dict[bool, Any] = {}
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run one batch and wait for it."""
-        self._request.infer([batch], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data, np.float32)
+        request = self._single
+        if len(batch) != 1:
+            if self._several is None:
+                self._several = self._compile(self._model, "LATENCY").create_infer_request()
+            request = self._several
+        request.infer([batch], share_inputs=True)
+        return np.array(request.get_output_tensor(0).data, np.float32)
 
     def infer_many(self, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
-        """Run batches with as many in flight as the CPU can use, answers in order."""
-        if self._queue is None:
-            self._queue = self._ov.AsyncInferQueue(self._compile("THROUGHPUT"))
+        """Run batches, all of one or all of any size, with as many in flight as the CPU can use."""
+        batches = iter(batches)
+        first = next(batches, None)
+        if first is None:
+            return
+        queue = self._queue(of_one=len(first) == 1)
         done: dict[int, NDArray[np.float32]] = {}
         waiting: deque[int] = deque()
 
         def collect(request: Any, number: int) -> None:
             done[number] = np.array(request.get_output_tensor(0).data, np.float32)
 
-        self._queue.set_callback(collect)
+        queue.set_callback(collect)
         try:
-            for number, batch in enumerate(batches):
-                # A request keeps no hold of the array, so it is given a copy of its own.
-                self._queue.start_async([batch], number)
+            for number, batch in enumerate(chain([first], batches)):
+                queue.start_async([batch], number)
                 waiting.append(number)
                 while waiting and waiting[0] in done:
                     yield done.pop(waiting.popleft())
         finally:
-            self._queue.wait_all()
+            queue.wait_all()
         while waiting:
             yield done.pop(waiting.popleft())
 
-    def _compile(self, hint: str) -> Any:
+    def _queue(self, *, of_one: bool) -> Any:
+        """Return the requests for batches of one, or of any size; made when first asked for."""
+        if of_one not in self._queues:
+            model = self._of_one() if of_one else self._model
+            self._queues[of_one] = self._ov.AsyncInferQueue(self._compile(model, "THROUGHPUT"))
+        return self._queues[of_one]
+
+    def _of_one(self) -> Any:
+        """Return the network for batches of one, which runs faster where the size is fixed."""
+        model = self._model.clone()
+        shape = model.input(0).get_partial_shape()
+        shape[0] = 1
+        model.reshape(shape)
+        return model
+
+    def _compile(self, model: Any, hint: str) -> Any:
         properties = {"PERFORMANCE_HINT": hint, **self._properties}
-        return self._core.compile_model(self._model, "CPU", properties)
+        return self._core.compile_model(model, "CPU", properties)
 
 
 class OnnxNetwork:
