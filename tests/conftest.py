@@ -1,11 +1,15 @@
-"""What the tests of all packages share: the footage and pictures that lie beside the repository."""
+"""What the tests of all packages share: footage beside the repository, a broker, a hub."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cloud_sync.broker import Broker
+from tests.cloud_sync.a_device import HubProcess
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,3 +28,18 @@ def shared_data() -> Path:
     if not (data / "video").is_dir():
         pytest.skip(f"no test footage at {shared}: set SHELFGATE_SHARED to the folder that has it")
     return data
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A real broker of this test's own."""
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(broker: Broker, tmp_path: Path) -> Iterator[HubProcess]:
+    """A real hub process at that broker."""
+    running = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
+    yield running
+    running.kill()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +32,6 @@ source = "rtsp://127.0.0.1:1/none"
 @pytest.fixture(scope="module")
 def bottle_bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return a_bottle_bundle(shared_data, tmp_path_factory.mktemp("bottles"))
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with Broker() as running:
-        yield running
-
-
-@pytest.fixture
-def hub(broker: Broker, tmp_path: Path) -> Iterator[HubProcess]:
-    running = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
-    yield running
-    running.kill()
 
 
 @pytest.fixture

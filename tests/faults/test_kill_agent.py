@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,19 +40,6 @@ class DeviceProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with Broker() as running:
-        yield running
-
-
-@pytest.fixture
-def hub(broker: Broker, tmp_path: Path) -> Iterator[HubProcess]:
-    running = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
-    yield running
-    running.kill()
 
 
 def undisturbed(tmp_path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,6 @@ from tests.edge.bottles import CLIP, ROOT, SHELFGATE, a_bottle_bundle, a_config
 
 KILLS = 20
 SESSION = "shopper-1"
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with Broker() as running:
-        yield running
-
-
-@pytest.fixture
-def hub(broker: Broker, tmp_path: Path) -> Iterator[HubProcess]:
-    running = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
-    yield running
-    running.kill()
 
 
 def run(config: Path, log: Path) -> subprocess.Popen[bytes]:
