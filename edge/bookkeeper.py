@@ -17,6 +17,7 @@ from typing import Protocol
 
 from edge.events import DecidedEvent, ShelfEvent
 from edge.evidence import EvidenceRefused
+from edge.gate import Decision
 from edge.ledger import Booking, LedgerError, Provenance
 from models.bundle import Bundle
 
@@ -59,6 +60,18 @@ class Booked:
     booking: Booking
     evidence: tuple[str, ...]
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a bundle says of a decision: what decided, and what one of the product costs.
+
+    price_minor, currency: None where the catalogue has no such product or no price.
+    """
+
+    provenance: Provenance
+    price_minor: int | None
+    currency: str | None
 
 
 class Bookkeeper:
@@ -135,14 +148,10 @@ class Bookkeeper:
 
     def _booked(self, decided: DecidedEvent) -> bool:
         evidence = self._kept(decided)
-        product = self._bundle.catalogue.get(decided.decision.sku or "")
+        charge = charge_of(self._bundle, decided.decision)
         try:
             booking = self._books.book(
-                decided,
-                self._provenance(decided.decision.group),
-                evidence,
-                None if product is None else product.price_minor,
-                None if product is None else product.currency,
+                decided, charge.provenance, evidence, charge.price_minor, charge.currency
             )
         except LedgerError as error:
             if str(error) != self._problem:
@@ -167,14 +176,20 @@ class Bookkeeper:
         self._picture_problem = ""
         return evidence
 
-    def _provenance(self, group: str) -> Provenance:
-        try:
-            model = self._bundle.group(group).model.name
-        except KeyError:
-            model = "none"
-        return Provenance(
-            bundle=self._bundle.bundle_id,
-            bundle_version=str(self._bundle.version),
-            model=model,
-            table=f"{group or 'none'}@{self._bundle.digest[:12]}",
-        )
+
+def charge_of(bundle: Bundle, decision: Decision) -> Charge:
+    """Return what a bundle says of a decision."""
+    product = bundle.catalogue.get(decision.sku or "")
+    try:
+        model = bundle.group(decision.group).model.name
+    except KeyError:
+        model = "none"
+    provenance = Provenance(
+        bundle=bundle.bundle_id,
+        bundle_version=str(bundle.version),
+        model=model,
+        table=f"{decision.group or 'none'}@{bundle.digest[:12]}",
+    )
+    if product is None:
+        return Charge(provenance, None, None)
+    return Charge(provenance, product.price_minor, product.currency)

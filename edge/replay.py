@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from typing import Any
 import msgspec
 
 from edge import pipeline
-from edge.bookkeeper import Bookkeeper
+from edge.bookkeeper import charge_of
 from edge.capture import open_source
 from edge.config import CameraSettings, Config
 from edge.events import DecidedEvent
-from edge.evidence import EvidenceFolder
+from edge.evidence import EvidenceFolder, EvidenceRefused
 from edge.ledger import Ledger
 from edge.recording import Recording
 from models.bundle import Bundle
@@ -70,6 +71,8 @@ def replay(
             if out is not None:
                 _publish(result, Path(folder), out)
             return result
+    except EvidenceRefused as error:
+        raise ReplayError(f"{error}; nothing was written") from error
     except OSError as error:
         where = out or tempfile.gettempdir()
         reason = (error.strerror or str(error)).lower()
@@ -83,37 +86,41 @@ def _run(
     folder: Path,
     progress: Callable[[int, int | None], None],
 ) -> Replayed:
-    source = open_source(camera)
-    stages = pipeline.build(config, camera, bundle)
-    ledger = Ledger(folder / "ledger.db", config.device.id, timeline=SESSION)
-    evidence = EvidenceFolder(folder / "evidence", config.ledger.min_free_mb)
-    books = Bookkeeper(ledger, evidence, bundle, time.time)
-    total = source.frames if isinstance(source, Recording) else None
-    try:
-        ledger.open_session(SESSION, 0.0)
+    with ExitStack() as parts:
+        source = open_source(camera)
+        parts.callback(source.stop)
+        stages = pipeline.build(config, camera, bundle)
+        total = source.frames if isinstance(source, Recording) else None
         started = time.perf_counter()
         frames, last_s, decided = _feed(source, stages, lambda n: progress(n, total))
         wall_s = time.perf_counter() - started
-        names = {one.event_id: evidence.keep(one.event_id, one.event) for one in decided}
-        books.start()
-        for one in decided:
-            books.submit(one)
-        books.stop()
-        carts = [msgspec.to_builtins(ledger.cart(SESSION))]
-    finally:
-        source.stop()
-        ledger.close()
+        cut = source.cut if isinstance(source, Recording) else None
+    evidence = EvidenceFolder(folder / "evidence", config.ledger.min_free_mb)
+    kept = [evidence.keep(one.event_id, one.event) for one in decided]
+    carts = _carts(config.device.id, bundle, folder, list(zip(decided, kept, strict=True)))
+    stages_ms = stages.times.summary()
     report = {
         "frames": frames,
         "wall_s": round(wall_s, 3),
         "fps": round(frames / wall_s, 1) if wall_s else 0.0,
         "realtime_factor": round(last_s / wall_s, 2) if wall_s else 0.0,
-        "stages_ms": stages.times.summary(),
-        "stage_frames": {name: int(s["calls"]) for name, s in stages.times.summary().items()},
+        "stages_ms": stages_ms,
+        "stage_frames": {name: int(stage["calls"]) for name, stage in stages_ms.items()},
     }
-    cut = source.cut if isinstance(source, Recording) else None
-    events = [as_line(one, names[one.event_id]) for one in decided]
+    events = [as_line(one, names) for one, names in zip(decided, kept, strict=True)]
     return Replayed(events, carts, report, cut)
+
+
+def _carts(
+    device: str, bundle: Bundle, folder: Path, kept: list[tuple[DecidedEvent, tuple[str, ...]]]
+) -> list[dict[str, Any]]:
+    """Book events, each with the names of its pictures, for one shopper; return the carts."""
+    with closing(Ledger(folder / "ledger.db", device, timeline=SESSION)) as ledger:
+        ledger.open_session(SESSION, 0.0)
+        for decided, names in kept:
+            charge = charge_of(bundle, decided.decision)
+            ledger.book(decided, charge.provenance, names, charge.price_minor, charge.currency)
+        return [msgspec.to_builtins(ledger.cart(SESSION))]
 
 
 def _feed(

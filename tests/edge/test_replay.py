@@ -93,6 +93,17 @@ def test_a_zone_outside_the_frame_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "drawn.avi")
+    config = tmp_path / "edge.toml"
+    config.write_text("[ledger]\nmin_free_mb = 1000000000\n")
+    done = run("replay", path, "--config", config, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "MB free" in done.stderr
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["drawn.avi", "edge.toml"]
+
+
 def test_a_bundle_with_a_corrupt_file_is_refused(tmp_path: Path, bundle: Path) -> None:
     copy = tmp_path / "bundle"
     for path in sorted(bundle.rglob("*")):
