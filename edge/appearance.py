@@ -41,13 +41,12 @@ class Likeness:
     """How well one picture of a place can be laid over another.
 
     score: normalised cross-correlation in [-1, 1] at the best fit.
-    scale: size of the second picture's content over the first's. moved: its shift over the size of
-    the place. brightness: light of the second over the first.
+    scale: size of the second picture's content over the first's. brightness: light of the second
+    over the first.
     """
 
     score: float
     scale: float
-    moved: float
     brightness: float
 
 
@@ -124,8 +123,8 @@ def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) 
     x1, y1, x2, y2 = (round(value * zoom) for value in inner)
     patch = first[y1:y2, x1:x2]
     if min(patch.shape[:2]) < 8:
-        return Likeness(0.0, 1.0, 0.0, 1.0)
-    best = (-1.0, 1.0, 0.0)
+        return Likeness(0.0, 1.0, 1.0)
+    best = (-1.0, 1.0)
     there = second[y1:y2, x1:x2]
     for scale in SCALES:
         template = cv2.resize(patch, None, fx=float(scale), fy=float(scale))
@@ -133,16 +132,13 @@ def likeness(before: Picture, after: Picture, inner: tuple[int, int, int, int]) 
             continue
         scores = cv2.matchTemplate(second, template, cv2.TM_CCOEFF_NORMED)
         _, score, _, (x, y) = cv2.minMaxLoc(scores)
-        off_x = x + template.shape[1] / 2 - (x1 + x2) / 2
-        off_y = y + template.shape[0] / 2 - (y1 + y2) / 2
-        moved = max(abs(off_x) / (x2 - x1), abs(off_y) / (y2 - y1))
         if score > best[0] + 0.004:
-            best = (float(score), float(scale), float(moved))
+            best = (float(score), float(scale))
             there = second[y : y + template.shape[0], x : x + template.shape[1]]
     if best[0] < ALIKE:
         there = second[y1:y2, x1:x2]
     brightness = float((there.mean() + 1) / (patch.mean() + 1))
-    return Likeness(best[0], best[1], best[2], brightness)
+    return Likeness(best[0], best[1], brightness)
 
 
 def edge_strengths(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> tuple[float, float]:

@@ -74,7 +74,6 @@ class LiveSource:
         self._patience = patience
         self._monotonic = monotonic
         self._started_s = monotonic()
-        self._epoch_s = time.time()
         self._clock = LiveClock()
         self._watch = PictureWatch(patience.frozen_s, patience.black_s)
         self._changed = threading.Condition()
@@ -88,7 +87,7 @@ class LiveSource:
         self._retry_s = patience.first_retry_s
         self._stopping = threading.Event()
         self._said = Verdict(State.STARTING, f"connecting to {without_password(source)}")
-        self._said_since = self._epoch_s
+        self._said_since = time.time()
         self._well_since_s: float | None = None
         self._supervisor = threading.Thread(
             target=self._supervise, name=f"capture-{camera}", daemon=True
@@ -99,11 +98,6 @@ class LiveSource:
     def camera(self) -> str:
         """The camera's id."""
         return self._camera
-
-    @property
-    def epoch_s(self) -> float:
-        """When stream time was zero, seconds since 1970 by this box's clock."""
-        return self._epoch_s
 
     @property
     def ended(self) -> bool:

@@ -64,7 +64,7 @@ class CameraPipeline:
     ) -> None:
         self._camera = camera
         self._stream = stream
-        self._zones = tuple(zones)
+        self._zones = self._shown = tuple(zones)
         self._gate = gate
         self._limits = limits
         self._detector = detector
@@ -118,10 +118,10 @@ class CameraPipeline:
 
     def _begin(self, frame: Frame) -> Shelf:
         height, width = frame.image.shape[:2]
-        zones = self._zones or (whole_frame(width, height),)
-        check_inside(zones, width, height)
+        self._shown = self._zones or (whole_frame(width, height),)
+        check_inside(self._shown, width, height)
         self._size = (width, height)
-        self._shelf = Shelf(self._camera, zones, self._limits, self._look)
+        self._shelf = Shelf(self._camera, self._shown, self._limits, self._look)
         return self._shelf
 
     def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
@@ -137,9 +137,9 @@ class CameraPipeline:
         return found
 
     def _decide(self, event: ShelfEvent) -> DecidedEvent:
-        zone = next((zone for zone in self._zones if zone.id == event.zone), None)
+        zone = next(zone for zone in self._shown if zone.id == event.zone)
         started = time.perf_counter()
-        decision = self._recogniser.decide(event.crops, zone.groups if zone else ())
+        decision = self._recogniser.decide(event.crops, zone.groups)
         self.times.add("recognise", time.perf_counter() - started)
         return DecidedEvent(self._event_id(event), event, decision)
 
@@ -155,8 +155,7 @@ class CameraPipeline:
             found = [Detection(track.box, track.score, track.label) for track in tracks]
         elif active or frame.time_s - self._looked_s < SHOWN_S:
             found = self._view.detections
-        zones = self._zones or (whole_frame(*self._size),)
-        return CameraView(frame, zones, found, self.times.means())
+        return CameraView(frame, self._shown, found, self.times.means())
 
 
 def stream_identity(source: str) -> str:

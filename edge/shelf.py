@@ -120,20 +120,10 @@ class Shelf:
         waiting = False
         arms = [region for region in regions if region.at_border]
         for region in regions:
-            wait_s = self._limits.arm_s if region.at_border else self._limits.settle_s
-            if region.area > self._limits.max_item * size:
-                wait_s = max(wait_s, 3.0)
-            held = region.calm_s < FORGET_S and any(region.near(arm) for arm in arms)
-            if held or region.calm_s < wait_s or self._somebody_at(region, frame):
+            if self._is_held(region, arms) or self._somebody_at(region, frame):
                 waiting = True
                 continue
-            inside = region.mask > 0
-            found: list[ShelfEvent] = []
-            if region.area <= self._limits.max_item * size and not background.judged(inside):
-                for part in cores(region, apart, background.limit(), min_area):
-                    if not part.at_border and part.box_area <= self._limits.max_item * size:
-                        found += self._settle(part, frame, motion)
-            background.judge(inside)
+            found = self._judge(region, apart, min_area, frame, motion)
             events += found
             if found or region.calm_s >= FORGET_S:
                 self._absorb(region, frame, motion)
@@ -150,6 +140,33 @@ class Shelf:
             if motion.shift == (0.0, 0.0) or not motion.active:
                 background.rebase(frame.image, motion)
         return sorted(events, key=lambda event: event.time_s)
+
+    def _is_held(self, region: Region, arms: Sequence[Region]) -> bool:
+        """Whether a region has not been still for long enough, or an arm is still at it."""
+        wait_s = self._limits.arm_s if region.at_border else self._limits.settle_s
+        if region.area > self._limits.max_item * region.mask.size:
+            wait_s = max(wait_s, FORGET_S)
+        near_arm = region.calm_s < FORGET_S and any(region.near(arm) for arm in arms)
+        return near_arm or region.calm_s < wait_s
+
+    def _judge(
+        self,
+        region: Region,
+        apart: NDArray[np.float32],
+        min_area: int,
+        frame: Frame,
+        motion: Motion,
+    ) -> list[ShelfEvent]:
+        """Judge a region once after it has moved, each of its parts by itself."""
+        inside = region.mask > 0
+        largest = self._limits.max_item * region.mask.size
+        events: list[ShelfEvent] = []
+        if region.area <= largest and not self._background.judged(inside):
+            for part in cores(region, apart, self._background.limit(), min_area):
+                if not part.at_border and part.box_area <= largest:
+                    events += self._settle(part, frame, motion)
+        self._background.judge(inside)
+        return events
 
     def _learn_unknown(self, frame: Frame, motion: Motion, settled: NDArray[np.bool_]) -> None:
         """What has never been seen still becomes the reference once it is, people excepted."""
@@ -198,23 +215,22 @@ class Shelf:
         background = self._background
         now_image = background.lined_up(frame.image, motion)
         place = place_of(region.box, region.mask, background.picture, now_image, self._scale)
-        small = place_of(
-            region.box,
-            region.mask,
-            np.clip(background.before(), 0, 255).astype(np.uint8),
-            np.clip(background.current, 0, 255).astype(np.uint8),
-            1.0,
+        was, now = (
+            np.clip(picture, 0, 255).astype(np.uint8)
+            for picture in (background.before(), background.current)
         )
+        small = place_of(region.box, region.mask, was, now, 1.0)
         verdict = judge(small.before, small.after, small.mask, small.inner)
         if verdict is None or is_same(place.before, place.after, place.inner):
             return []
         holder = background.picture if verdict is Kind.PICK else now_image
         products = [d.box for d in self._look(holder) if d.label == "product"]
-        time_s = self._when(verdict, region, frame.time_s)
+        when = self._recent.left_at if verdict is Kind.PICK else self._recent.arrived_at
+        time_s = when(_grey(was), _grey(now), region.mask > 0)
         return [
             ShelfEvent(
                 kind=verdict,
-                time_s=time_s,
+                time_s=frame.time_s - self._limits.settle_s if time_s is None else time_s,
                 decided_s=frame.time_s,
                 camera=self._camera,
                 zone=zone.id,
@@ -227,14 +243,6 @@ class Shelf:
             for box in place.items(products)
         ]
 
-    def _when(self, kind: Kind, region: Region, now: float) -> float:
-        before = cv2.cvtColor(
-            np.clip(self._background.before(), 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY
-        ).astype(np.float32)
-        after = cv2.cvtColor(
-            np.clip(self._background.current, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY
-        ).astype(np.float32)
-        where = region.mask > 0
-        find = self._recent.left_at if kind is Kind.PICK else self._recent.arrived_at
-        found = find(before, after, where)
-        return now - self._limits.settle_s if found is None else found
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.float32)

@@ -1,7 +1,7 @@
 """A whole store on one machine: broker, hub, appliance and page, gone when it is closed.
 
 `shelfgate demo` runs it on a clip, or on a store that `shelfgate simulate` has drawn, whose entry
-gate it plays: sessions open and close over the appliance's HTTP interface as in `sessions.jsonl`.
+gate it plays: sessions open and close by the appliance's own commands, as in `sessions.jsonl`.
 """
 
 from __future__ import annotations

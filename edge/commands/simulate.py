@@ -11,15 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edge.cli import BadInput
 from edge.simulate.settings import Angle, Lighting, Occlusion, Settings, SimulationError
 from edge.simulate.store import SimulatedStore
 from edge.simulate.writer import Written, check_target, write
-
-
-class BadInput(click.ClickException):
-    """The user asked for something that cannot be made."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PAPER = (244, 246, 247)
 ZONE_COLOUR = (122, 196, 120)
 BOX_COLOURS = {"person": (235, 170, 90), "hand": (90, 200, 250), "product": (122, 196, 120)}
 UNNAMED = {"product"}
