@@ -25,7 +25,7 @@ from cloud_sync.device.agent import Agent
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker, Pipeline
-from edge.capture import open_source
+from edge.capture import Source, at_hand, open_source
 from edge.config import Config
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
@@ -71,7 +71,7 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
-        pipelines = _pipelines(config, bundle)
+        pipelines = _pipelines(config, bundle, sources)
         state_dir = config.device.state_dir
         self._parts.callback(_lock(state_dir).close)
         timeline = uuid.uuid4().hex
@@ -167,9 +167,12 @@ class OneAtATime:
             return self._recogniser.decide(crops, groups)
 
 
-def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
+def _pipelines(config: Config, bundle: Bundle, sources: Sequence[Source]) -> Sequence[Pipeline]:
     recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
-    return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
+    return [
+        pipeline.build(config, at_hand(camera, source), bundle, recogniser)
+        for camera, source in zip(config.cameras, sources, strict=True)
+    ]
 
 
 def _lock(state_dir: Path) -> IO[str]:

@@ -44,13 +44,17 @@ def replay(
 ) -> None:
     """Run the pipeline over the recording CLIP; print what was taken and what came back.
 
-    Without --zones the whole frame is one shelf; without --bundle the default bundle decides.
+    CLIP is a file or the http address of one. Without --zones the whole frame is one shelf;
+    without --bundle the default bundle decides.
 
     Example: shelfgate replay clip.mp4 --out results --json
     """
     try:
         if not is_recording(clip):
-            raise BadInput(f"{clip}: a recording is expected; `shelfgate run` watches cameras")
+            raise BadInput(
+                f"{clip}: a recording is expected, a file or the web address of one (.mp4, .mkv, "
+                "...); `shelfgate run` watches cameras"
+            )
         config = load(config_path) if config_path else default()
         camera = _camera(config, clip, zones_path)
         bundle = load_bundle(bundle_path or config.bundle.path or DEFAULT_BUNDLE)
