@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -31,6 +32,7 @@ from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
 from edge.gate import Decision
 from edge.ledger import Ledger
+from edge.retention import Retention
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
 from edge.zones import check_inside
@@ -78,6 +80,7 @@ class Appliance:
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
         self._parts.callback(self.ledger.close)
         evidence = EvidenceFolder(state_dir / "evidence", config.ledger.min_free_mb)
+        self.retention = self._retention(config)
         self.bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
         self.cameras = tuple(
             CameraWorker(source, stages, self.bookkeeper.submit)
@@ -96,6 +99,18 @@ class Appliance:
         self._parts.callback(self.page.stop)
         self.agent = self._agent(config, bundle) if config.sync.enabled else None
         self.storefront.link = self.agent
+        self.storefront.retention = self.retention
+
+    def _retention(self, config: Config) -> Retention:
+        needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)
+        retention = Retention(
+            config.device.state_dir / "evidence",
+            keep_days=config.evidence.keep_days,
+            max_share=config.evidence.max_share,
+            is_needed=needed,
+        )
+        self._parts.callback(retention.stop)
+        return retention
 
     def _agent(self, config: Config, bundle: Bundle) -> Agent:
         agent = Agent(
@@ -117,6 +132,7 @@ class Appliance:
             if self.agent is not None:
                 self.agent.start()
             self.bookkeeper.start()
+            self.retention.start()
             self._parts.callback(self._stop_cameras)
             for camera in self.cameras:
                 camera.start()
