@@ -17,6 +17,7 @@ from edge.zones import Zone, ZoneError, polygon_of
 
 __all__ = ["Config", "ConfigError", "default", "load"]
 
+_RUNTIME = {"choices": ("openvino", "onnxruntime")}
 _NAME = {"pattern": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"}
 
 
@@ -85,10 +86,11 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """The detector: its network's name, how often it looks, and what score it believes."""
+    """The detector: its network's name, what that runs on, how often it looks, what it believes."""
 
     name: str = field(default="yolox_nano", metadata=_NAME)
     enabled: bool = True
+    runtime: str = field(default="openvino", metadata=_RUNTIME)
     interval_s: float = field(default=0.2, metadata=_at_least(0.0, 60.0))
     min_score: float = field(default=0.3, metadata=_at_least(0.0, 1.0))
 
@@ -112,7 +114,7 @@ class ShelfSettings:
 class GateSettings:
     """What the recognition networks run on."""
 
-    runtime: str = field(default="openvino", metadata={"choices": ("openvino", "onnxruntime")})
+    runtime: str = field(default="openvino", metadata=_RUNTIME)
 
 
 @dataclass(frozen=True, slots=True)

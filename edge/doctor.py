@@ -55,11 +55,14 @@ def checks(config: Config) -> Iterator[tuple[str, Check]]:
     """Give every check for a configuration, with its name, in the order they are worth reading."""
     yield "python", check_python
     yield "opencv", check_opencv
-    yield "openvino", check_openvino
-    yield "onnxruntime", partial(check_onnxruntime, config.gate.runtime == "onnxruntime")
+    runtimes = {config.gate.runtime}
+    if config.detector.enabled:
+        runtimes.add(config.detector.runtime)
+    yield "openvino", partial(check_openvino, "openvino" in runtimes)
+    yield "onnxruntime", partial(check_onnxruntime, "onnxruntime" in runtimes)
     yield "bundle", partial(check_bundle, config.bundle.path, config.gate.runtime)
     if config.detector.enabled:
-        yield "detector", partial(check_detector, config.detector.name)
+        yield "detector", partial(check_detector, config.detector.name, config.detector.runtime)
     yield "state folder", partial(check_state, config.device.state_dir)
     yield "disk space", partial(check_disk, config.device.state_dir, config.ledger.min_free_mb)
     yield "clock", check_clock
@@ -101,9 +104,11 @@ def check_opencv() -> Finding:
     return Finding(name, Outcome.OK, found)
 
 
-def check_openvino() -> Finding:
-    """OpenVINO is there and has a device to compute on."""
+def check_openvino(needed: bool = True) -> Finding:
+    """OpenVINO is there and has a device; only a warning where everything runs on the other."""
     name = "openvino"
+    outcome = Outcome.FAILED if needed else Outcome.WARNING
+    other = 'set [gate] runtime and [detector] runtime to "onnxruntime"'
     try:
         import openvino
 
@@ -113,11 +118,10 @@ def check_openvino() -> Finding:
             for key in core.available_devices
         ]
     except (ImportError, RuntimeError) as error:
-        advice = "pip install --force-reinstall openvino"
-        return Finding(name, Outcome.FAILED, str(error).splitlines()[0], advice)
+        advice = f"pip install --force-reinstall openvino, or {other}"
+        return Finding(name, outcome, str(error).splitlines()[0], advice)
     if not devices:
-        advice = 'set [gate] runtime = "onnxruntime" and [detector] enabled = false'
-        return Finding(name, Outcome.FAILED, "no device to compute on", advice)
+        return Finding(name, outcome, "no device to compute on", other)
     return Finding(name, Outcome.OK, f"OpenVINO {_version('openvino')}: {', '.join(devices)}")
 
 
@@ -154,7 +158,7 @@ def check_bundle(path: Path | None, runtime: str) -> Finding:
     return Finding("bundle", Outcome.OK, found)
 
 
-def check_detector(network: str) -> Finding:
+def check_detector(network: str, runtime: str = "openvino") -> Finding:
     """The detector loads and looks at a picture."""
     import numpy as np
 
@@ -162,7 +166,7 @@ def check_detector(network: str) -> Finding:
 
     started_s = time.perf_counter()
     try:
-        load_detector(network).detect(np.full((360, 640, 3), 114, np.uint8))
+        load_detector(network, runtime=runtime).detect(np.full((360, 640, 3), 114, np.uint8))
     except Exception as error:
         advice = "set [detector] name to one that ships, or enabled = false to run without"
         return Finding("detector", Outcome.FAILED, str(error).splitlines()[0], advice)

@@ -107,7 +107,7 @@ def test_the_demo_plays_an_address_to_its_receipt(host: Host, tmp_path: Path) ->
     temp.mkdir()
 
     process = demo(temp, "--clip", f"{host.url}/clip.mp4", "--json")
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=180)
 
     assert process.returncode == 0, said
     result = json.loads(out)
