@@ -38,12 +38,6 @@ SUMMARIES = {
 EXTRAS = {"detector": "train", "hub": "hub", "demo": "hub"}
 
 
-class BadInput(click.ClickException):
-    """What was handed to a command cannot be used: one clear line, and exit code 2."""
-
-    exit_code = 2
-
-
 class LazyGroup(click.Group):
     """A group whose commands are imported on first use."""
 

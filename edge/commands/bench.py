@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from edge.cli import BadInput
+from models.bad_input import BadInput
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "bench_"

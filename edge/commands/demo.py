@@ -26,7 +26,6 @@ from rich.text import Text
 from cloud_sync.broker import BrokerError
 from edge.appliance import ApplianceError
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.commands.demo_store import (
     DemoError,
     DemoStore,
@@ -42,6 +41,7 @@ from edge.runtime import RuntimeUnavailable
 from edge.status import view
 from edge.status.server import PageError
 from edge.zones import ZoneError
+from models.bad_input import BadInput
 from models.bundle import BundleError
 
 LOOK_S = 0.1

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.config import CameraSettings, Config, ConfigError, default, load
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
@@ -22,6 +21,7 @@ from edge.replay import replay as run_replay
 from edge.runtime import RuntimeUnavailable
 from edge.source import is_recording
 from edge.zones import ZoneError, load_zones, zones_for
+from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, BundleError, load_bundle
 
 CAMERA = "camera-1"

@@ -14,13 +14,13 @@ import click
 
 from edge.appliance import Appliance, ApplianceError
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.config import ConfigError, load
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
 from edge.runtime import RuntimeUnavailable
 from edge.status.server import PageError
 from edge.zones import ZoneError
+from models.bad_input import BadInput
 from models.bundle import BundleError
 
 SYNC_S = 30.0
