@@ -149,6 +149,14 @@ class Appliance:
         """Whether every camera was a recording that has ended, and all of it is booked."""
         return all(camera.done for camera in self.cameras) and self.bookkeeper.idle
 
+    @property
+    def well(self) -> bool:
+        """Whether the parts that nothing works without are running: the bookkeeper and the page.
+
+        A camera that is dead or has stopped is for a person to see to, not for a new start.
+        """
+        return self.bookkeeper.alive and self.page.failure is None
+
     def finish_cameras(self) -> None:
         """End the cameras and book what they handed in; page, ledger and link go on."""
         self._stop_cameras()

@@ -11,6 +11,10 @@ from typing import Any
 
 import click
 
+from models.bad_input import BadInput
+
+__all__ = ["BadInput", "LazyGroup", "main"]
+
 COMMANDS = {
     "run": "edge.commands.run:run",
     "replay": "edge.commands.replay:replay",
