@@ -176,6 +176,11 @@ class LedgerFile:
                 raise LedgerFull(
                     f"{self.path}: no room left on the disk; nothing was booked: free some space"
                 ) from error
+            if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise LedgerError(
+                    f"{self.path}: is damaged or no ledger ({error}): move it aside, the next "
+                    "start makes a new one"
+                ) from error
             raise LedgerError(f"{self.path}: {error}") from error
         except OSError as error:
             raise LedgerError(f"{self.path}: {error.strerror}") from error

@@ -41,7 +41,7 @@ from edge.runtime import RuntimeUnavailable
 from edge.status import view
 from edge.status.server import PageError
 from edge.zones import ZoneError
-from models.bad_input import BadInput
+from models.bad_input import BadInput, a_number
 from models.bundle import BundleError
 
 LOOK_S = 0.1
@@ -65,6 +65,7 @@ FAILURES = (
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 86_400),
+    callback=a_number,
     help="How long; 60 for the drawn store, to its end for a clip.",
 )
 @click.option("--headless", is_flag=True, help="Open no browser and draw nothing live.")
@@ -112,6 +113,8 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 def _scene(clip: str | None, seconds: float | None, folder: Path, say: Console) -> Scene:
     if clip is not None:
+        if not clip.strip():
+            raise CaptureError("--clip is empty: a file, a camera or an address is expected")
         return clip_scene(clip)
     with _status("drawing a store", say):
         drawn = simulate(folder, seconds or SECONDS)

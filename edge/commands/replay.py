@@ -50,9 +50,9 @@ def replay(
     Example: shelfgate replay clip.mp4 --out results --json
     """
     try:
-        if not is_recording(clip):
+        if not clip.strip() or not is_recording(clip):
             raise BadInput(
-                f"{clip}: a recording is expected, a file or the web address of one (.mp4, .mkv, "
+                f"{clip!r}: a recording is expected, a file or the web address of one (.mp4, .mkv, "
                 "...); `shelfgate run` watches cameras"
             )
         config = load(config_path) if config_path else default()
