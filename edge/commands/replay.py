@@ -115,6 +115,8 @@ def _show(result: Replayed) -> None:
     console.print(table)
     for cart in result.carts:
         held = ", ".join(f"{line['quantity']} of {line['sku']}" for line in cart["lines"])
-        console.print(f"cart {cart['session']}: {held or 'empty'}")
+        waiting = len(cart["reviews"])
+        asked = f"; {waiting} for a person to settle" if waiting else ""
+        console.print(f"cart {cart['session']}: {held or 'empty'}{asked}", markup=False)
     report = result.report
     console.print(f"{report['frames']} frames in {report['wall_s']} s: {report['fps']} a second")

@@ -34,6 +34,18 @@ def test_a_wrong_value_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_what_are_no_weights_is_said_where_they_are_exported(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    (tmp_path / "letter.pt").write_text("dear network")
+    command = ["detector", "export", str(tmp_path / "letter.pt"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert "letter.pt: no weights" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_ledger_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"no ledger at all " * 500)
     config = tmp_path / "edge.toml"
