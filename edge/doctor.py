@@ -216,8 +216,10 @@ def check_ledger(folder: Path) -> Finding:
     if not path.is_file():
         return Finding(name, Outcome.OK, "none yet, will be made at the first start")
     advice = f"keep {path} aside for its entries, and let the box start a new one"
+    # One that nobody has open is read as a file that does not change: nothing is made beside it.
+    how = "mode=ro" if path.with_name("ledger.db-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
             tables = sqlite_utils.Database(file)
             (state,) = tables.execute("PRAGMA quick_check(1)").fetchone()
             counts = [tables.table(table).count for table in ("entries", "outbox", "reviews")]

@@ -65,6 +65,7 @@ def test_a_ledger_is_counted_and_left_as_it_is(tmp_path: Path) -> None:
     for finding in (while_open, after):
         assert finding.outcome is Outcome.OK
         assert finding.found == "3 entries, 3 of them not sent, 1 wait for a person"
+    assert os.listdir(tmp_path) == ["ledger.db"]
 
 
 @pytest.mark.parametrize("content", [b"not a ledger" * 400, b""])
