@@ -38,6 +38,7 @@ from edge.commands.demo_store import (
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
 from edge.runtime import RuntimeUnavailable
+from edge.source import is_recording, is_remote, without_password
 from edge.status import view
 from edge.status.server import PageError
 from edge.zones import ZoneError
@@ -115,6 +116,8 @@ def _scene(clip: str | None, seconds: float | None, folder: Path, say: Console) 
     if clip is not None:
         if not clip.strip():
             raise CaptureError("--clip is empty: a file, a camera or an address is expected")
+        if is_recording(clip) and is_remote(clip):
+            say.print(f"fetching {without_password(clip)}", markup=False)
         return clip_scene(clip)
     with _status("drawing a store", say):
         drawn = simulate(folder, seconds or SECONDS)

@@ -13,10 +13,11 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from edge.cli import BadInput
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
-from models.bad_input import BadInput, a_number
+from models.bad_input import a_number
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
 from models.catalogue import CatalogueError, read_catalogue
 from models.pictures import PictureError, find_pictures, read_picture

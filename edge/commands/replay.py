@@ -78,14 +78,23 @@ def replay(
 
 
 def _camera(config: Config, clip: str, zones_path: Path | None) -> CameraSettings:
-    """Return the camera to replay as: the configuration's only one, or a plain one."""
+    """Return the camera to replay as.
+
+    The configuration's only one; of several, the one whose recording this is or that the clip is
+    named after; else a plain one.
+    """
     camera = CameraSettings(CAMERA, clip)
-    if len(config.cameras) == 1:
-        camera = config.cameras[0]
+    ours = [one for one in config.cameras if one.id == Path(clip).stem or _is_file(one, clip)]
+    if ours or len(config.cameras) == 1:
+        camera = (ours or list(config.cameras))[0]
     if zones_path is not None:
         zones = zones_for(load_zones(zones_path), Path(clip).stem)
         camera = replace(camera, zones=zones or zones_for(load_zones(zones_path), camera.id))
     return replace(camera, source=clip, pace="fast")
+
+
+def _is_file(camera: CameraSettings, clip: str) -> bool:
+    return Path(camera.source).resolve() == Path(clip).resolve()
 
 
 def _progress() -> Progress:

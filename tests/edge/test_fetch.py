@@ -15,8 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from edge import fetch as fetching
+from edge.appliance import Appliance
 from edge.capture import CaptureError, Recording
 from edge.cli import main
+from edge.config import load
+from models.bundle import DEFAULT_BUNDLE
+from tests.cloud_sync.a_device import until
+from tests.edge.bottles import a_config
 from tests.edge.test_demo import demo
 
 SECRET = "Basic bWU6c2VjcmV0"
@@ -112,6 +117,24 @@ def test_the_demo_plays_an_address_to_its_receipt(host: Host, tmp_path: Path) ->
     assert process.returncode == 0, said
     result = json.loads(out)
     assert (result["frames"], result["synced"], len(result["receipts"])) == (110, True, 1)
+    assert list(temp.iterdir()) == []
+
+
+def test_an_appliance_watches_a_recording_at_an_address(
+    host: Host, tmp_path: Path, temp: Path
+) -> None:
+    host.files["/clip.mp4"] = a_clip(tmp_path / "clip.mp4")
+    path = a_config(tmp_path / "box", Path("clip"), DEFAULT_BUNDLE)
+    path.write_text(path.read_text().replace('"clip"', f'"{host.url}/clip.mp4"'))
+    appliance = Appliance(load(path))
+    try:
+        appliance.start()
+        until(lambda: appliance.done, 60)
+        booked = appliance.bookkeeper.booked
+    finally:
+        appliance.stop()
+
+    assert booked == 2
     assert list(temp.iterdir()) == []
 
 

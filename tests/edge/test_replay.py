@@ -125,6 +125,24 @@ def test_a_zone_outside_the_frame_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("camera", "source"), [("drawn", "rtsp://127.0.0.1/x"), ("left", "drawn.avi")]
+)
+def test_of_several_cameras_the_one_that_the_clip_belongs_to_is_replayed(
+    tmp_path: Path, camera: str, source: str
+) -> None:
+    path = drawn(tmp_path / "drawn.avi")
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        '[[camera]]\nid = "other"\nsource = "0"\n'
+        f'[[camera]]\nid = "{camera}"\nsource = "{source}"\n'
+        '[[camera.zones]]\nid = "far"\npolygon = [[900, 10], [990, 10], [990, 90]]\n'
+    )
+    done = run("replay", path, "--config", config)
+    assert done.exit_code == 2
+    assert "zone 'far' lies outside the frame" in done.stderr
+
+
 def test_a_disk_without_room_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     path = drawn(tmp_path / "drawn.avi")
     config = tmp_path / "edge.toml"
