@@ -188,7 +188,7 @@ class Recording:
             return f"{where}: {self._decoded} of about {claimed} frames could be read"
         if self._copy is not None and self._copy.cut:
             return f"{where}: {self._copy.size} of {self._copy.promised} bytes came"
-        if lacks_its_end(self._file):
+        if _is_cut(self._file):
             return f"{where}: the end of the file is missing, {self._decoded} frames could be read"
         return None
 
@@ -209,6 +209,14 @@ def _open(path: Path, name: str) -> OpenedVideo:
         return OpenedVideo(str(path))
     except CaptureError as error:
         raise CaptureError(f"{name}: {_why_not_video(path, start)}") from error
+
+
+def _is_cut(path: Path) -> bool:
+    """Return whether the file's end is missing; of one that was removed meanwhile, nobody knows."""
+    try:
+        return lacks_its_end(path)
+    except OSError:
+        return False
 
 
 def _why_not_video(path: Path, start: bytes) -> str:

@@ -199,6 +199,17 @@ def test_a_stream_that_ends_after_a_whole_packet_is_taken_for_whole(
     assert recording.cut is None
 
 
+def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(
+    clip: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    recording = Recording(copy, "front")
+    copy.unlink()
+    assert len(list(recording)) == FRAMES
+    assert recording.cut is None
+
+
 def test_nothing_is_written_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"no clip" * 400)
     with pytest.raises(CaptureError):
