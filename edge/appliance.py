@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -25,12 +26,13 @@ from cloud_sync.device.agent import Agent
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker, Pipeline
-from edge.capture import open_source
+from edge.capture import Source, at_hand, open_source
 from edge.config import Config
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
 from edge.gate import Decision
 from edge.ledger import Ledger
+from edge.retention import Retention
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
 from edge.zones import check_inside
@@ -71,13 +73,14 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
-        pipelines = _pipelines(config, bundle)
+        pipelines = _pipelines(config, bundle, sources)
         state_dir = config.device.state_dir
         self._parts.callback(_lock(state_dir).close)
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
         self._parts.callback(self.ledger.close)
         evidence = EvidenceFolder(state_dir / "evidence", config.ledger.min_free_mb)
+        self.retention = self._retention(config)
         self.bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
         self.cameras = tuple(
             CameraWorker(source, stages, self.bookkeeper.submit)
@@ -96,6 +99,18 @@ class Appliance:
         self._parts.callback(self.page.stop)
         self.agent = self._agent(config, bundle) if config.sync.enabled else None
         self.storefront.link = self.agent
+        self.storefront.retention = self.retention
+
+    def _retention(self, config: Config) -> Retention:
+        needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)
+        retention = Retention(
+            config.device.state_dir / "evidence",
+            keep_days=config.evidence.keep_days,
+            max_share=config.evidence.max_share,
+            is_needed=needed,
+        )
+        self._parts.callback(retention.stop)
+        return retention
 
     def _agent(self, config: Config, bundle: Bundle) -> Agent:
         agent = Agent(
@@ -117,6 +132,7 @@ class Appliance:
             if self.agent is not None:
                 self.agent.start()
             self.bookkeeper.start()
+            self.retention.start()
             self._parts.callback(self._stop_cameras)
             for camera in self.cameras:
                 camera.start()
@@ -132,6 +148,14 @@ class Appliance:
     def done(self) -> bool:
         """Whether every camera was a recording that has ended, and all of it is booked."""
         return all(camera.done for camera in self.cameras) and self.bookkeeper.idle
+
+    @property
+    def well(self) -> bool:
+        """Whether the parts that nothing works without are running: the bookkeeper and the page.
+
+        A camera that is dead or has stopped is for a person to see to, not for a new start.
+        """
+        return self.bookkeeper.alive and self.page.failure is None
 
     def finish_cameras(self) -> None:
         """End the cameras and book what they handed in; page, ledger and link go on."""
@@ -167,9 +191,12 @@ class OneAtATime:
             return self._recogniser.decide(crops, groups)
 
 
-def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
+def _pipelines(config: Config, bundle: Bundle, sources: Sequence[Source]) -> Sequence[Pipeline]:
     recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
-    return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
+    return [
+        pipeline.build(config, at_hand(camera, source), bundle, recogniser)
+        for camera, source in zip(config.cameras, sources, strict=True)
+    ]
 
 
 def _lock(state_dir: Path) -> IO[str]:

@@ -180,7 +180,11 @@ def build(
     """
     detector = None
     if config.detector.enabled:
-        detector = load_detector(config.detector.name, min_score=config.detector.min_score)
+        detector = load_detector(
+            config.detector.name,
+            min_score=config.detector.min_score,
+            runtime=config.detector.runtime,
+        )
     if recogniser is None:
         recogniser = Recogniser(bundle, runtime=config.gate.runtime)
     return CameraPipeline(

@@ -21,7 +21,7 @@ import msgspec
 
 from edge import pipeline
 from edge.bookkeeper import charge_of
-from edge.capture import open_source
+from edge.capture import at_hand, open_source
 from edge.config import CameraSettings, Config
 from edge.events import DecidedEvent
 from edge.evidence import EvidenceFolder, EvidenceRefused
@@ -89,7 +89,7 @@ def _run(
     with ExitStack() as parts:
         source = open_source(camera)
         parts.callback(source.stop)
-        stages = pipeline.build(config, camera, bundle)
+        stages = pipeline.build(config, at_hand(camera, source), bundle)
         total = source.frames if isinstance(source, Recording) else None
         started = time.perf_counter()
         frames, last_s, decided = _feed(source, stages, lambda n: progress(n, total))

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 OURS = ("edge", "cloud_sync", "models")
 
 GROUND_FLOOR = {
+    "models.bad_input",
     "models.bundle",
     "models.catalogue",
     "models.crops",

@@ -17,12 +17,14 @@ from edge.cli import BadInput
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
+from models.bad_input import a_number
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
 from models.catalogue import CatalogueError, read_catalogue
 from models.pictures import PictureError, find_pictures, read_picture
 
 _PROBLEMS = (BundleError, CatalogueError, PictureError, RuntimeUnavailable)
 _EXISTING = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0.0, 1.0)
 
 bundle_option = click.option(
     "--bundle", "path", type=_EXISTING, default=DEFAULT_BUNDLE, help="Bundle; the default one."
@@ -157,7 +159,8 @@ def evaluate(
 @click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
 @click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
 @click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
-@click.option("--wrong", default=0.02, show_default=True, help="Wrong accepts to bear, as a share.")
+@click.option("--wrong", default=0.02, show_default=True, type=_SHARE,
+              callback=a_number, help="Wrong accepts to bear, as a share.")  # fmt: skip
 @json_option
 def calibrate(
     path: Path,
