@@ -24,7 +24,7 @@ from edge.events import Box, Kind, ShelfEvent
 from edge.frame import Frame
 from edge.motion import Motion
 from edge.recent import Recent
-from edge.zones import Zone
+from edge.zones import Zone, masks
 
 Look = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 """Detects in a picture, (H, W, 3) uint8 BGR; an empty answer where there is no detector."""
@@ -72,22 +72,11 @@ class Shelf:
         self._scale = 1.0
         self.unsettled = True
 
-    @property
-    def watched(self) -> NDArray[np.uint8]:
-        """(h, w) uint8 of the small picture, 255 where some zone is; empty before the start."""
-        mask: NDArray[np.uint8] = np.maximum.reduce(self._masks)
-        return mask
-
     def start(self, frame: Frame, motion: Motion) -> None:
         """Begin, or begin again, with a frame whose size is new."""
         height, width = motion.moving.shape
         self._scale = frame.image.shape[1] / width
-        self._masks = []
-        for zone in self._zones:
-            mask = np.zeros((height, width), np.uint8)
-            corners = np.round(np.array(zone.polygon) / self._scale).astype(np.int32)
-            cv2.fillPoly(mask, [corners], 255)
-            self._masks.append(mask)
+        self._masks = masks(self._zones, (width, height), frame.image.shape[1])
         self._recent.clear()
         self._background.start(frame.image, motion, frame.time_s)
         self.unsettled = True
