@@ -43,7 +43,9 @@ TWINS = 0.985
 NUDGED = 0.021
 RELIT = 0.04
 SHADOWED = 0.25
-"""More light than this, as a log ratio, no depth of a shelf takes from a like item behind."""
+SHADED = 0.12
+"""More light than this, as log ratios, no depth of a shelf takes from a like item behind, and from
+one that looks no smaller."""
 NEEDED = 0.6
 NEEDED_OF_TWINS = 1.6
 NEEDED_OF_NUDGED = 1.3
@@ -83,7 +85,7 @@ def judge(
     if not strong:
         return None
     like = likeness(before, after, inner)
-    if like.score > SIMILAR and abs(float(np.log(like.brightness))) > SHADOWED:
+    if _is_shadow(like):
         return None
     weight = EDGE_WEIGHT * _within(float(np.log((was + 1.0) / (now + 1.0))), MOST_EDGE)
     weight += COLOUR_WEIGHT * _within(colour, MOST_COLOUR)
@@ -94,6 +96,13 @@ def judge(
     if abs(weight) < _needed(like):
         return None
     return Kind.PICK if weight > 0 else Kind.RETURN
+
+
+def _is_shadow(like: Likeness) -> bool:
+    """Whether two like pictures differ by more light than their sizes explain."""
+    relit = abs(float(np.log(like.brightness)))
+    same_size = abs(like.scale - 1.0) <= NUDGED
+    return like.score > SIMILAR and relit > (SHADED if same_size else SHADOWED)
 
 
 def _needed(like: Likeness) -> float:

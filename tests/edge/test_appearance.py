@@ -55,8 +55,8 @@ def test_taking_the_front_one_uncovers_its_like_and_is_a_pick(seed: int, depth: 
 def test_a_shadow_over_an_item_is_neither(seed: int) -> None:
     lit = standing(package(seed), 0)
     over = np.zeros(lit.shape[:2], np.float32)
-    over[66:125, 36:104] = 0.3
-    soft = cv2.GaussianBlur(over, (0, 0), 4.0)[..., None]
+    over[10:, 20:120] = 0.3
+    soft = cv2.GaussianBlur(over, (0, 0), 10.0)[..., None]
     shadow = (lit * (1.0 - soft)).astype(np.uint8)
     assert verdict(lit, shadow) is None
     assert verdict(shadow, lit) is None
