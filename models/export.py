@@ -27,6 +27,9 @@ OPSET = 18
 _SMALL = 256
 """Tensors of fewer numbers are not worth storing in fewer bits."""
 
+_LARGE = 2048
+"""Weights between so few channels stay in 16 bits: they are little, and sensitive."""
+
 _FAST_BIAS_PICTURES = 300
 
 
@@ -89,14 +92,17 @@ def quantised(ir: Path, crops: Sequence[NDArray[np.uint8]], out: Path) -> Path:
 
 
 def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the weights of convolutions and products in 8 bits, one scale an output channel."""
+    """Store large weights of convolutions and products in 8 bits, one scale an output channel.
+
+    Those of depthwise convolutions, (C, 1, k, k), are small by this measure.
+    """
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
         axis = {"Conv": 0, "Gemm": 0, "MatMul": 1}.get(node.op_type)
         tensor = stored.get(node.input[1]) if axis is not None else None
-        if tensor is None or np.prod(tensor.dims) < _SMALL:
+        if tensor is None or np.prod(tensor.dims[:2]) < _LARGE:
             continue
         values = numpy_helper.to_array(tensor)
         others = tuple(i for i in range(values.ndim) if i != axis)

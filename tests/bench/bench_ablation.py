@@ -152,7 +152,9 @@ def _per_department(
             return _Torch(network, recipe).embedded(some)
 
         shares = _shares(embedded, grocery, "both")
-        for kind, folder, share in zip(totals, ("trained/test", "novel/query"), shares, strict=True):
+        for kind, folder, share in zip(
+            totals, ("trained/test", "novel/query"), shares, strict=True
+        ):
             asked = labelled(find_pictures([grocery / folder]))
             count = sum(catalogue[sku].department == department for sku, _ in asked)
             totals[kind].append((share, count))
@@ -183,9 +185,7 @@ def _by_numbers(
             fit=recipe.fit,
         )
 
-        def embedded(
-            pictures: Pictures, device: DeviceEmbedder = device
-        ) -> tuple[list[str], Rows]:
+        def embedded(pictures: Pictures, device: DeviceEmbedder = device) -> tuple[list[str], Rows]:
             skus, crops = plain(pictures, recipe.side, recipe.fit)
             return skus, np.stack(list(device.embed_many(crops)))
 

@@ -29,7 +29,7 @@ def embedder() -> Embedder:
     return Embedder(twin, 32, colour_weight=1.0).eval()
 
 
-@pytest.mark.parametrize(("bits", "lost"), [(16, 1e-3), (8, 1e-2)])
+@pytest.mark.parametrize(("bits", "lost"), [(16, 1e-3), (8, 2e-2)])
 def test_three_forms_give_the_same(
     embedder: Embedder, tmp_path: Path, bits: int, lost: float
 ) -> None:

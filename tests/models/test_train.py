@@ -94,7 +94,7 @@ def test_cut_off_in_a_pass_it_goes_on_as_if_it_had_not_been(shop: Path, tmp_path
 def test_it_learns_to_tell_products_apart(shop: Path, tmp_path: Path) -> None:
     pictures = find_pictures([shop / "train"])
     losses: list[float] = []
-    recipe = from_plain(TINY.as_plain() | {"passes": 8, "colour_weight": 0.0})
+    recipe = from_plain(TINY.as_plain() | {"passes": 24, "colour_weight": 0.0})
     trained = train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: losses.append(loss))
     assert losses[-1] < 0.7 * losses[0]
     skus, crops = plain(pictures, recipe.side, recipe.fit)
