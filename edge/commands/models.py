@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.cli import BadInput
+from edge.commands.training import check_command, export_command, train_command, watched
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
@@ -230,23 +231,32 @@ def show(path: Path, runtime: str, as_json: bool) -> None:
 @models.command("build-default")
 @click.option("--grocery", required=True, type=_EXISTING, help="Data set: catalog.csv, trained/.")
 @click.option("--out", type=_EXISTING, default=DEFAULT_BUNDLE, show_default=True)
+@click.option("--work", type=_EXISTING, default=Path("default-training"), show_default=True,
+              help="Folder the training is kept in; one that stopped goes on.")  # fmt: skip
 @json_option
-def build_default(grocery: Path, out: Path, as_json: bool) -> None:
-    """Build the bundle that comes with the package; needs the train extra, takes some minutes.
+def build_default(grocery: Path, out: Path, work: Path, as_json: bool) -> None:
+    """Build the bundle that comes with the package; needs the train extra, trains for long.
 
     Example: shelfgate models build-default --grocery ../shared/data/grocery --out bundle
     """
     try:
         from edge.default_build import build
+        from models.recipe import Recipe
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"building needs the package {error.name!r}: pip install 'shelfgate[train]'"
         ) from error
     try:
-        bundle = build(grocery, out, _say)
+        with watched(Recipe().passes) as watch:
+            bundle = build(grocery, out, work, _say, watch)
     except _PROBLEMS as error:
         _refuse(error)
     _print({"bundle": str(out), "products": len(bundle.catalogue), **bundle.provenance}, as_json)
+
+
+models.add_command(check_command)
+models.add_command(train_command)
+models.add_command(export_command)
 
 
 def _group(bundle: Bundle, name: str | None) -> Group:
