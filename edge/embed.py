@@ -180,4 +180,5 @@ def _review(decisions: Sequence[Decision]) -> Decision:
         nearest=tuple(nearest),
         group=best.group,
         immediate=False,
+        strangeness=min(decision.strangeness for decision in decisions),
     )

@@ -213,7 +213,8 @@ def calibrated_table(
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()
     }
-    return found, build_table(everything, settings.dim, found.thresholds)
+    table = build_table(everything, settings.dim, found.thresholds)
+    return found, table.with_thresholds(found.thresholds, found.yardstick)
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:

@@ -19,11 +19,14 @@ from models.asks import Embeds
 from models.augment import MILD, changed
 from models.table import GroupTable, Looks, normalised
 
-ANCHORS = 12
+ANCHORS = 24
 """Anchors kept of a product."""
 
 ENOUGH_PICTURES = 12
 """From so many pictures on, no changed ones are made up."""
+
+_DOUBT = 4
+"""As many pictures as what is usual in a group counts for, where a product's spread is told."""
 
 _OUTLIER = 0.35
 """How much farther than the median a picture may lie from the product's middle."""
@@ -65,7 +68,7 @@ def enrol(
         each = -(-ENOUGH_PICTURES // len(keep)) - 1 or 1
         views = [changed(pictures[i], MILD, random) for i in keep for _ in range(each)]
         rows = np.concatenate([rows, embedder.embed(views)])
-    looks = looks_of(rows, first=len(keep))
+    looks = looks_of(rows, first=len(keep), usual=_usual_spread(table))
     other = table.without([sku])
     if not len(other):
         return Enrolment(looks, outliers, None, 2.0)
@@ -76,16 +79,36 @@ def enrol(
     return Enrolment(looks, outliers, other.skus[nearest] if close else None, distance)
 
 
-def looks_of(rows: NDArray[np.float32], first: int | None = None) -> Looks:
-    """Return the centroid of (n, D) embeddings and the anchors that cover them.
+def looks_of(rows: NDArray[np.float32], first: int | None = None, usual: float = 0.0) -> Looks:
+    """Return the centroid of (n, D) embeddings, the anchors that cover them, and their spread.
 
-    first: how many of the leading rows are real pictures, which are preferred as anchors.
+    first: how many of the leading rows are real pictures, which are preferred as anchors and of
+    which alone the spread is told. usual: spread of other products, towards which few pictures are
+    drawn; 0 where there are none.
     """
     centroid = normalised(rows.mean(axis=0, keepdims=True))[0]
     real = len(rows) if first is None else first
+    spread = spread_of(rows[:real], usual)
     if real >= ANCHORS:
-        return Looks(centroid, covering(rows[:real], ANCHORS))
-    return Looks(centroid, covering(rows, ANCHORS, start=real))
+        return Looks(centroid, covering(rows[:real], ANCHORS), spread)
+    return Looks(centroid, covering(rows, ANCHORS, start=real), spread)
+
+
+def spread_of(rows: NDArray[np.float32], usual: float = 0.0) -> float:
+    """Return the median distance of each of (n, D) rows to the centroid of the others.
+
+    usual: what it is for other products; counts as much as a few pictures, 0 for not at all.
+    """
+    if len(rows) < 2:
+        return usual
+    others = normalised(rows.sum(axis=0) - rows)
+    own = float(np.clip(np.median(1.0 - np.vecdot(rows, others)), 0.0, 2.0))
+    return (len(rows) * own + _DOUBT * usual) / (len(rows) + _DOUBT) if usual else own
+
+
+def _usual_spread(table: GroupTable) -> float:
+    known = table.spreads[table.spreads > 0]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def covering(rows: NDArray[np.float32], count: int, start: int = 0) -> NDArray[np.float32]:

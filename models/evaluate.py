@@ -130,8 +130,8 @@ def _ask(pictures: Pictures, embedder: Embeds, decide: Any) -> list[Answer]:
 
 def _unknown(answers: Sequence[Answer], strangers: Sequence[Answer]) -> dict[str, float | None]:
     """Return shares of the unknown: `rejected` counts those sent to review too."""
-    known_at = np.array([answer.ruling.distance for answer in answers])
-    unknown_at = np.array([answer.ruling.distance for answer in strangers])
+    known_at = np.array([answer.ruling.strangeness for answer in answers])
+    unknown_at = np.array([answer.ruling.strangeness for answer in strangers])
     both = len(known_at) and len(unknown_at)
     return {
         "rejected": _share([answer.ruling.sku is None for answer in strangers]),

@@ -19,7 +19,9 @@ GROUND_FLOOR = {
     "models.crops",
     "models.detection",
     "models.detection_boxes",
+    "models.search",
     "models.table",
+    "models.yardstick",
     "cloud_sync.fold",
     "cloud_sync.messages",
     "cloud_sync.topics",
@@ -29,10 +31,13 @@ GROUND_FLOOR = {
 LIGHT_MODELS = {
     "models.asks",
     "models.augment",
+    "models.bounds",
     "models.bundle_writer",
     "models.calibrate",
     "models.enrol",
+    "models.handicap",
     "models.pictures",
+    "models.readings",
     "models.selftest",
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""

@@ -157,7 +157,9 @@ def evaluate(
 @click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
 @click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
 @click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
-@click.option("--wrong", default=0.02, show_default=True, help="Wrong accepts to bear, as a share.")
+@click.option("--wrong", default=0.01, show_default=True, help="Wrong accepts to bear, as a share.")
+@click.option("--strangers", default=0.02, show_default=True, help="Unknown accepts to bear.")
+@click.option("--coverage", default=0.65, show_default=True, help="Least share to accept.")
 @json_option
 def calibrate(
     path: Path,
@@ -165,6 +167,8 @@ def calibrate(
     unknown: tuple[Path, ...],
     out: Path,
     wrong: float,
+    strangers: float,
+    coverage: float,
     as_json: bool,
 ) -> None:
     """Find thresholds from pictures that were not enrolled, and write a bundle with them.
@@ -181,15 +185,16 @@ def calibrate(
         embedder = open_embedder(group.model)
         rows, skus = _embedded(embedder, query)
         known = calibration.evidence(group.table, rows, skus)
-        strangers = calibration.evidence(group.table, rows, skus, without_own=True)
+        others = calibration.evidence(group.table, rows, skus, without_own=True)
         if unknown:
-            others, _ = _embedded(embedder, unknown)
-            asked = calibration.evidence(group.table, others, [""] * len(others))
-            strangers = calibration.joined([strangers, asked])
+            unsold, _ = _embedded(embedder, unknown)
+            asked = calibration.evidence(group.table, unsold, [""] * len(unsold))
+            others = calibration.joined([others, asked])
         found = calibration.calibrate(
-            [calibration.Kind(known, strangers)], calibration.Wanted(wrong=wrong)
+            [calibration.Kind(known, others)],
+            calibration.Wanted(wrong=wrong, unknown=strangers, coverage=coverage),
         )
-        table = group.table.with_thresholds(found.thresholds)
+        table = group.table.with_thresholds(found.thresholds, found.yardstick)
         draft = with_group(bundle, Group(group.name, group.model, table))
         write_bundle(out, with_self_test(draft, embedder))
     except _PROBLEMS as error:
