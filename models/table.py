@@ -29,6 +29,7 @@ FILES = (CENTROIDS, ANCHORS, OFFSETS, DESCRIPTION)
 """What every table's folder holds; newer ones hold PRODUCTS too."""
 
 PRODUCTS = "products.npy"
+GAP = "packshot.npy"
 FORMAT = 2
 
 _UNIT_TOLERANCE = 1e-3
@@ -83,13 +84,25 @@ class Looks:
     centroid: (D,) L2-normalised mean of all its embeddings.
     anchors: (n, D) L2-normalised, n >= 1, embeddings that cover its looks.
     spread: usual cosine distance of a picture of it to the centroid of the others; 0 where unknown.
-    handicap: what is added to distances to it, in [0, 2].
+    handicap: what is added to distances to it, in [-1, 2].
     """
 
     centroid: NDArray[np.float32]
     anchors: NDArray[np.float32]
     spread: float = 0.0
     handicap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gap:
+    """How far packshots lie from photographs, for this group's network.
+
+    shift: (D,) float32, added to an embedding of a packshot to bring it among the photographs.
+    bonus: what distances to a product known by packshots only count less by, in [0, 1].
+    """
+
+    shift: NDArray[np.float32]
+    bonus: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +117,7 @@ class GroupTable:
     products: (P, 2) float32, spread and handicap of each (see `Looks`); zeros where not given.
         Products a network was trained on draw strangers towards them; the handicap makes up for it.
     yardstick: how distances are told before they are compared with the thresholds.
+    gap: between packshots and photographs, None where it was not learned.
     Raises TableError where the parts do not fit.
     """
 
@@ -114,6 +128,7 @@ class GroupTable:
     thresholds: Thresholds
     products: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
     yardstick: Yardstick = NEUTRAL
+    gap: Gap | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
@@ -135,8 +150,11 @@ class GroupTable:
             raise TableError("every product needs at least one anchor")
         if self.products.shape != (len(self.skus), 2) or self.products.dtype != np.float32:
             raise TableError("products must be (P, 2) float32: spread and handicap of each")
-        if not ((self.products >= 0.0) & (self.products <= 2.0)).all():
-            raise TableError("a product's spread or handicap is no distance in [0, 2]")
+        least = np.array([0.0, -1.0], np.float32)
+        if not ((self.products >= least) & (self.products <= 2.0)).all():
+            raise TableError("a product's spread is not in [0, 2], or its handicap not in [-1, 2]")
+        if self.gap is not None and self.gap.shift.shape != (self.dim,):
+            raise TableError(f"the packshots' shift must be ({self.dim},)")
 
     @property
     def dim(self) -> int:
@@ -202,10 +220,11 @@ class GroupTable:
     def with_products(self, looks: Mapping[str, Looks]) -> GroupTable:
         """Return a table with products added, and replaced where the sku is known.
 
-        What is not replaced keeps its exact values, and what is replaced its handicap, which comes
-        from the network and not from the pictures. Raises TableError.
+        What is not replaced keeps its exact values, and what is replaced a handicap over 0, which
+        comes from the network and not from the pictures. Raises TableError.
         """
-        known = {sku: self.products[row, 1] for row, sku in enumerate(self.skus)}
+        trained = np.flatnonzero(self.handicaps > 0).tolist()
+        known = {self.skus[row]: self.products[row, 1] for row in trained}
         looks = {
             sku: replace(look, handicap=float(known[sku])) if sku in known else look
             for sku, look in looks.items()
@@ -241,11 +260,14 @@ class GroupTable:
         np.save(folder / ANCHORS, self.anchors)
         np.save(folder / OFFSETS, self.offsets)
         np.save(folder / PRODUCTS, self.products)
+        if self.gap is not None:
+            np.save(folder / GAP, np.append(self.gap.shift, np.float32(self.gap.bonus)))
         description = {
             "format": FORMAT,
             "skus": self.skus,
             "thresholds": asdict(self.thresholds),
             "yardstick": asdict(self.yardstick),
+            "gap": self.gap is not None,
         }
         text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -269,7 +291,16 @@ def load_table(folder: Path) -> GroupTable:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{folder}: not a table: {error}") from error
     products = arrays[3] if version == FORMAT else np.zeros((len(skus), 2), np.float32)
-    return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds, products, yardstick)
+    gap = _load_gap(folder / GAP) if description.get("gap") else None
+    return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds, products, yardstick, gap)
+
+
+def _load_gap(path: Path) -> Gap:
+    try:
+        row = np.load(path, allow_pickle=False)
+        return Gap(np.ascontiguousarray(row[:-1], np.float32), float(row[-1]))
+    except (OSError, ValueError, IndexError) as error:
+        raise TableError(f"{path}: not a gap between packshots and photographs: {error}") from error
 
 
 def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) -> GroupTable:

@@ -36,6 +36,7 @@ LIGHT_MODELS = {
     "models.calibrate",
     "models.enrol",
     "models.handicap",
+    "models.packshots",
     "models.pictures",
     "models.readings",
     "models.selftest",

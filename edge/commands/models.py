@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.cli import BadInput
+from edge.commands.upkeep import remove
 from edge.embed import Embedder, Recogniser, open_embedder
+from edge.enrolment import Enrolled
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
@@ -57,6 +59,9 @@ def models() -> None:
     """
 
 
+models.add_command(remove)
+
+
 @models.command()
 @bundle_option
 @click.option("--catalogue", required=True, type=_EXISTING, help="CSV: sku, name, category, ...")
@@ -64,6 +69,8 @@ def models() -> None:
 @click.option("--out", type=_EXISTING, help="New bundle; ./<bundle>-v<version> if not given.")
 @click.option("--group", "group_name", help="Category group to add to; the first.")
 @click.option("--fresh", is_flag=True, help="Forget the bundle's own products.")
+@click.option("--known", multiple=True, type=_EXISTING, help="Pictures of what the bundle knows.")
+@click.option("--lookalikes", type=_EXISTING, help="Folder for look-alikes; <out>-lookalikes.")
 @runtime_option
 @json_option
 def enrol(
@@ -73,10 +80,15 @@ def enrol(
     out: Path | None,
     group_name: str | None,
     fresh: bool,
+    known: tuple[Path, ...],
+    lookalikes: Path | None,
     runtime: str,
     as_json: bool,
 ) -> None:
     """Make products known from their pictures, without training: writes a new bundle.
+
+    Pictures that look like none of the others are left out. Where a product can hardly be told
+    from another, both are written side by side; --known holds pictures of what is known already.
 
     Example: shelfgate models enrol --catalogue new.csv --pictures new/ --out bundle-2
     """
@@ -90,20 +102,26 @@ def enrol(
         group = _group(bundle, group_name)
         embedder = open_embedder(group.model, runtime=runtime)
         progress = track(found.items(), "enrolling", console=Console(stderr=True), disable=as_json)
-        draft, reports = enrol_products(bundle, group, embedder, added, progress, fresh=fresh)
+        draft, reports = enrol_products(
+            bundle, group, embedder, added, progress, fresh=fresh, known=find_pictures(known)
+        )
         target = out or Path.cwd() / f"{bundle.bundle_id}-v{draft.version}"
         written = write_bundle(target, with_self_test(draft, embedder))
+        beside = lookalikes or target.with_name(f"{target.name}-lookalikes")
+        shown = _write_lookalikes(beside, reports)
     except _PROBLEMS as error:
         _refuse(error)
     for report in reports:
         for warning in report.warnings:
             _say(f"{report.sku}: {warning}")
+        if report.sku in shown:
+            _say(f"{report.sku}: both pictures: {shown[report.sku]}")
     result = {
         "bundle": str(target),
         "bundle_id": written.bundle_id,
         "version": written.version,
         "products": len(written.group(group.name).table),
-        "enrolled": [asdict(report) for report in reports],
+        "enrolled": [_told(report, shown) for report in reports],
         "seconds": round(time.perf_counter() - started, 3),
     }
     _print(result, as_json)
@@ -156,6 +174,7 @@ def evaluate(
 @bundle_option
 @click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
 @click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
+@click.option("--packshots", multiple=True, type=_EXISTING, help="<sku>.jpg of what it knows.")
 @click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
 @click.option("--wrong", default=0.01, show_default=True, help="Wrong accepts to bear, as a share.")
 @click.option("--strangers", default=0.02, show_default=True, help="Unknown accepts to bear.")
@@ -165,6 +184,7 @@ def calibrate(
     path: Path,
     query: tuple[Path, ...],
     unknown: tuple[Path, ...],
+    packshots: tuple[Path, ...],
     out: Path,
     wrong: float,
     strangers: float,
@@ -173,11 +193,14 @@ def calibrate(
 ) -> None:
     """Find thresholds from pictures that were not enrolled, and write a bundle with them.
 
+    With --packshots also how far those lie from photographs, for products that have only those.
+
     Example: shelfgate models calibrate --query val/ --out bundle-2
     """
     from edge.enrolment import with_group, with_self_test
     from models import calibrate as calibration
     from models.bundle_writer import write_bundle
+    from models.packshots import with_gap
 
     try:
         bundle = load_bundle(path)
@@ -195,6 +218,8 @@ def calibrate(
             calibration.Wanted(wrong=wrong, unknown=strangers, coverage=coverage),
         )
         table = group.table.with_thresholds(found.thresholds, found.yardstick)
+        if packshots:
+            table = with_gap(table, embedder, find_pictures(packshots), rows, skus)
         draft = with_group(bundle, Group(group.name, group.model, table))
         write_bundle(out, with_self_test(draft, embedder))
     except _PROBLEMS as error:
@@ -249,6 +274,22 @@ def build_default(grocery: Path, out: Path, as_json: bool) -> None:
     except _PROBLEMS as error:
         _refuse(error)
     _print({"bundle": str(out), "products": len(bundle.catalogue), **bundle.provenance}, as_json)
+
+
+def _write_lookalikes(folder: Path, reports: Sequence[Enrolled]) -> dict[str, Path]:
+    """Write pairs of pictures and return their paths by sku; no folder where there are none."""
+    found = {}
+    for report in reports:
+        if report.beside:
+            folder.mkdir(parents=True, exist_ok=True)
+            found[report.sku] = folder / f"{report.sku}-beside-{report.confused_with}.jpg"
+            found[report.sku].write_bytes(report.beside)
+    return found
+
+
+def _told(report: Enrolled, shown: dict[str, Path]) -> dict[str, Any]:
+    pair = shown.get(report.sku)
+    return {**asdict(report), "beside": str(pair) if pair else None}
 
 
 def _group(bundle: Bundle, name: str | None) -> Group:

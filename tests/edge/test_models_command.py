@@ -68,6 +68,41 @@ def test_enrolled_products_are_known_and_the_models_are_untouched(tmp_path: Path
     assert recogniser.decide([drawn(21)]).nearest[0].sku == "item-1"
 
 
+def test_a_look_alike_is_named_and_both_are_shown_side_by_side(tmp_path: Path) -> None:
+    catalogue, pictures, _ = a_shop(tmp_path, products=1, pictures=6)
+    out = tmp_path / "first"
+    first = shelfgate("enrol", "--catalogue", catalogue, "--pictures", pictures, "--out", out)
+    assert first.exit_code == 0, first.output
+    catalogue.write_text("sku,name,category\ntwin,Twin,Things\n", encoding="utf-8")
+    (pictures / "item-0").rename(pictures / "twin")
+    second = shelfgate(
+        "enrol", "--bundle", out, "--catalogue", catalogue, "--pictures", pictures,
+        "--out", tmp_path / "second", "--json",
+    )  # fmt: skip
+    assert second.exit_code == 0, second.output
+    (said,) = json.loads(second.stdout)["enrolled"]
+    assert said["confused_with"] == "item-0"
+    assert said["seconds"] < 30
+    assert "can hardly be told from item-0" in second.stderr
+    pair = cv2.imread(said["beside"])
+    assert pair is not None
+    assert pair.shape == (320, 640, 3)
+
+
+def test_a_removed_product_is_unknown_and_the_models_are_untouched(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    result = shelfgate("remove", "lime", "lemon", "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    bundle = load_bundle(out)
+    assert json.loads(result.stdout)["products"] == {"all": 57}
+    assert not {"lime", "lemon"} & {*bundle.catalogue, *bundle.groups[0].table.skus}
+    assert digests(out) == digests(DEFAULT_BUNDLE)
+    Recogniser(bundle, threads=1).check()
+    again = shelfgate("remove", "lime", "--bundle", out, "--out", tmp_path / "newer")
+    assert again.exit_code == 2
+    assert "no group knows 'lime'" in again.stderr
+
+
 def test_a_fresh_bundle_knows_only_what_was_enrolled(tmp_path: Path) -> None:
     catalogue, pictures, _ = a_shop(tmp_path)
     out = tmp_path / "new"
