@@ -133,6 +133,7 @@ def enrol(
 @click.option("--enrol", "enrolled", multiple=True, required=True, type=_EXISTING)
 @click.option("--query", multiple=True, required=True, type=_EXISTING)
 @click.option("--unknown", multiple=True, type=_EXISTING)
+@click.option("--report", type=_EXISTING, help="Write an HTML page too, which stands alone.")
 @runtime_option
 @json_option
 def evaluate(
@@ -141,6 +142,7 @@ def evaluate(
     enrolled: tuple[Path, ...],
     query: tuple[Path, ...],
     unknown: tuple[Path, ...],
+    report: Path | None,
     runtime: str,
     as_json: bool,
 ) -> None:
@@ -150,7 +152,8 @@ def evaluate(
 
     Example: shelfgate models evaluate --catalogue catalog.csv --enrol new --query asked --json
     """
-    from models.evaluate import Task, evaluate_task
+    from models.evaluate import Task, evaluated
+    from models.report import evaluation_page
 
     try:
         bundle = load_bundle(path)
@@ -164,10 +167,16 @@ def evaluate(
             trained=group.model.trained_skus,
         )
         embedder = open_embedder(group.model, runtime=runtime)
-        result = evaluate_task(task, embedder, lambda table: Gate(table, group.name))
+        outcome = evaluated(task, embedder, lambda table: Gate(table, group.name))
+        if report is not None:
+            title = f"{bundle.bundle_id} version {bundle.version}"
+            text = evaluation_page(outcome, task.catalogue, task.enrol, title)
+            report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{report}: {error.strerror or error}") from error
     except _PROBLEMS as error:
         _refuse(error)
-    _print(result, as_json)
+    _print(outcome.figures, as_json)
 
 
 @models.command()

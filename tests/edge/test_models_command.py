@@ -120,13 +120,18 @@ def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:
     cv2.imwrite(str(stranger / "1.png"), drawn(40))
     result = shelfgate(
         "evaluate", "--catalogue", catalogue, "--enrol", pictures, "--query", query,
-        "--unknown", tmp_path / "unknown", "--json",
+        "--unknown", tmp_path / "unknown", "--report", tmp_path / "report.html", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    assert set(figures) == {
+    assert set(figures) >= {
         "accuracy", "selective", "unknown", "immediate", "counts", "per_query_ms"
     }  # fmt: skip
+    assert set(figures["tracks"]) == {"trained", "untrained", "selective", "count"}
+    assert figures["risk_coverage"][-1]["coverage"] == 1.0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Item 1" in page
+    assert "http" not in page.replace("http-equiv", "")
     assert set(figures["accuracy"]) == {"trained", "untrained", "all"}
     assert set(figures["selective"]) == {"accuracy", "coverage"}
     assert set(figures["unknown"]) == {"rejected", "auroc", "false_accepts"}
