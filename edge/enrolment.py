@@ -14,13 +14,15 @@ from edge.faces import FACES, Faces
 from edge.gate import Gate
 from models import selftest
 from models.asks import Embeds
-from models.bundle import Bundle, BundleError, Group
+from models.bundle import Bundle, BundleError, Group, Routes
 from models.bundle_writer import Draft, draft_of
 from models.catalogue import Catalogue, Product
 from models.enrol import Enrolment
 from models.enrol import enrol as enrol_one
 from models.pictures import PictureError, read_picture
+from models.router import router_of
 from models.table import Looks, build_table
+from models.yardstick import MOST_LEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def enrol_products(
         for name, content in {**draft.files, **faces.files}.items()
         if not name.startswith(f"{FACES}/") or Path(name).stem in products
     }
-    return replace(draft, catalogue=products, groups=[draft.groups[0], *kept], files=files), reports
+    whole = replace(draft, catalogue=products, groups=[draft.groups[0], *kept], files=files)
+    return rerouted(whole), reports
 
 
 def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
@@ -112,7 +115,7 @@ def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
     groups = [Group(g.name, g.model, g.table.without(skus)) for g in bundle.groups]
     gone = {f"{FACES}/{sku}.jpg" for sku in skus}
     draft = draft_of(bundle)
-    return replace(
+    changed = replace(
         draft,
         version=bundle.version + 1,
         created="",
@@ -121,6 +124,7 @@ def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
         files={name: content for name, content in draft.files.items() if name not in gone},
         self_test=(),
     )
+    return rerouted(changed)
 
 
 def with_group(bundle: Bundle, group: Group) -> Draft:
@@ -132,6 +136,23 @@ def with_group(bundle: Bundle, group: Group) -> Draft:
     return replace(
         draft_of(bundle), version=bundle.version + 1, created="", groups=groups, self_test=()
     )
+
+
+def rerouted(draft: Draft) -> Draft:
+    """Return the draft with a router that knows the groups' products as they are now.
+
+    A router over another network's embeddings cannot know what was enrolled since, so it is never
+    sure any more and all groups are asked.
+    """
+    if draft.routes is None:
+        return draft
+    routes = draft.routes
+    if all(group.model.name == routes.model.name for group in draft.groups):
+        tables = {group.name: group.table for group in draft.groups}
+        router = router_of(tables, routes.router.margin)
+    else:
+        router = replace(routes.router, margin=MOST_LEAD)
+    return replace(draft, routes=Routes(routes.model, router))
 
 
 def with_self_test(draft: Draft, embedder: Embeds) -> Draft:

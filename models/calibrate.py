@@ -85,6 +85,7 @@ class Calibration:
         bound at the confidence wanted. unknown_accepted: share of the unknown. rejected: share of
         the known that is rejected at once. left_out: wrong and unknown_accepted of products the
         thresholds were not found with, in turns.
+    doubt: why `wrong` is not sure to hold, empty where it is.
     fallback: why the thresholds are safe values instead, empty where they are calibrated.
     """
 
@@ -98,6 +99,7 @@ class Calibration:
     rejected: float = 0.0
     left_out: tuple[float, float] = (0.0, 0.0)
     unknown_wanted: float = 0.0
+    doubt: str = ""
     fallback: str = ""
 
 
@@ -115,14 +117,31 @@ def calibrate(kinds: Sequence[Kind], wanted: Wanted | None = None) -> Calibratio
             SAFE,
             fallback=f"{pictures} known and {len(unknown)} unknown queries, {FEWEST} are needed",
         )
-    for unknown_share in (wanted.unknown, *(u for u in _LOOSER if u > wanted.unknown)):
-        eased = replace(wanted, unknown=unknown_share)
-        yardstick, strict, left_out = _found(kinds, eased)
-        if left_out[0] >= wanted.coverage:
-            break
+    yardstick, strict, left_out, eased = _eased(kinds, wanted)
+    doubt = ""
+    if left_out[0] == 0.0:
+        doubt = (
+            f"too few of {pictures} pictures are told apart to be sure of {wanted.wrong:.1%} "
+            "wrong; it only holds for the pictures at hand"
+        )
+        yardstick, strict, left_out, eased = _eased(kinds, replace(wanted, confidence=0.0))
+        strict = eased if left_out[0] == 0.0 else strict
     limits = _thresholds([_Told.of(kind, yardstick) for kind in kinds], strict)
     told = _Told.of(Kind(known, unknown), yardstick)
-    return _outcome(told, limits, yardstick, eased, left_out[1:])
+    found = _outcome(told, limits, yardstick, replace(eased, confidence=wanted.confidence))
+    return replace(found, left_out=left_out[1:], doubt=doubt)
+
+
+def _eased(
+    kinds: Sequence[Kind], wanted: Wanted
+) -> tuple[Yardstick, Wanted, tuple[float, float, float], Wanted]:
+    """Return what `_found` returns, and what was wanted when coverage was enough."""
+    for unknown_share in (wanted.unknown, *(u for u in _LOOSER if u > wanted.unknown)):
+        eased = replace(wanted, unknown=unknown_share)
+        found = _found(kinds, eased)
+        if found[2][0] >= wanted.coverage:
+            break
+    return *found, eased
 
 
 def _found(
@@ -332,7 +351,6 @@ def _outcome(
     limits: Thresholds,
     yardstick: Yardstick,
     wanted: Wanted,
-    left_out: tuple[float, float],
 ) -> Calibration:
     (at_once, later), _ = told.accepted(limits)
     taken, wrong, strangers, _, unknown = told.counts(limits)
@@ -346,7 +364,6 @@ def _outcome(
         wrong_at_most=upper_bound(_whole(wrong), int(taken), wanted.confidence),
         unknown_accepted=float(strangers / max(unknown, 1)),
         rejected=float((first.strange > limits.th).mean()),
-        left_out=left_out,
         unknown_wanted=wanted.unknown,
     )
 

@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 
 _WIDTH, _HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 14, 42
 
 Points = Sequence[tuple[float, float]]
 
@@ -117,7 +117,10 @@ def histogram(
     for number, (name, value) in enumerate(lines.items()):
         (px, py), (_, end) = axes.at(value, 0.0), axes.at(value, top * 1.08)
         inside.append(f'<line class="limit" x1="{px}" y1="{py}" x2="{px}" y2="{end}"/>')
-        inside.append(f'<text class="told" x="{px + 5}" y="{end + 12 + 15 * number}">')
+        anchor = "end" if px > _WIDTH * 0.8 else "start"
+        beside = px - 5 if anchor == "end" else px + 5
+        place = f'x="{beside}" y="{end + 12 + 15 * number}" text-anchor="{anchor}"'
+        inside.append(f'<text class="told" {place}>')
         inside.append(f"{escape(name)} {value:.3f}</text>")
     legend = "".join(
         f'<span><i class="kind-{number}"></i>{escape(kind)} ({len(values[kind])})</span>'

@@ -83,7 +83,8 @@ class Evaluation:
     """What was asked, and what came of it.
 
     figures: as in the command contract, and more. table: with what was enrolled for it.
-    tracks: several pictures of one product asked as one.
+    tracks: several pictures of one product asked as one. left_out: the queries again, each asked
+    of the table without its own product.
     """
 
     figures: dict[str, Any]
@@ -91,6 +92,7 @@ class Evaluation:
     answers: Sequence[Answer]
     strangers: Sequence[Answer]
     tracks: Sequence[Answer]
+    left_out: Sequence[Answer]
 
 
 def evaluate_task(task: Task, embedder: Embeds, gate: MakesGate) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def evaluated(task: Task, embedder: Embeds, gate: MakesGate) -> Evaluation:
     seconds = time.perf_counter() - started
     strangers, _ = _ask(task.unknown, embedder, judge.decide)
     tracks = _tracks(answers, rows, judge.decide)
+    left_out = _left_out(answers, rows, table, gate)
     trained = [answer for answer in answers if answer.sku in task.trained]
     untrained = [answer for answer in answers if answer.sku not in task.trained]
     figures = {
@@ -145,12 +148,13 @@ def evaluated(task: Task, embedder: Embeds, gate: MakesGate) -> Evaluation:
             "selective": _selective(tracks),
             "count": len(tracks),
         },
+        "left_out": _unknown(answers, left_out),
         "risk_coverage": [
             {"coverage": round(coverage, 4), "risk": round(risk, 4)}
             for coverage, risk in thinned(risk_coverage(answers))
         ],
     }
-    return Evaluation(figures, table, answers, strangers, tracks)
+    return Evaluation(figures, table, answers, strangers, tracks, left_out)
 
 
 def risk_coverage(answers: Sequence[Answer]) -> list[tuple[float, float]]:
@@ -211,6 +215,21 @@ def _tracks(
         for start in range(0, len(order) - TRACK + 1, TRACK):
             mean = np.mean([rows[i] for i in order[start : start + TRACK]], axis=0)
             found.append(Answer(sku, decide(normalised(mean[None])[0])))
+    return found
+
+
+def _left_out(
+    answers: Sequence[Answer],
+    rows: Sequence[NDArray[np.float32]],
+    table: GroupTable,
+    gate: MakesGate,
+) -> list[Answer]:
+    """Ask every query as if its product were not sold: an unknown item of the very kind that is."""
+    found = []
+    for sku in sorted({answer.sku for answer in answers}):
+        decide = gate(table.without([sku])).decide
+        own = [i for i, answer in enumerate(answers) if answer.sku == sku]
+        found += [Answer(sku, decide(rows[i]), answers[i].path) for i in own]
     return found
 
 

@@ -41,10 +41,10 @@ def evaluation_page(
         _cards(evaluation),
         '<div class="grid2">',
         _section("What coverage costs in risk", _risk(answers)),
-        _section("Telling the unknown", _roc(answers, evaluation.strangers)),
+        _section("Telling the unknown", _roc(answers, evaluation)),
         _section("Distances, as the gate tells them", _distances(evaluation)),
-        _section("By category", _by(answers, lambda a: catalogue[a.sku].category or "-")),
         "</div>",
+        _wide("By category", _by(answers, lambda a: catalogue[a.sku].category or "-")),
         _wide("Worst confusions", _confusions(answers, catalogue, pictures)),
         _wide("By product", _by(answers, lambda a: catalogue[a.sku].name)),
     ]
@@ -83,6 +83,7 @@ def thumbnail(path: Path) -> str:
 
 def _cards(evaluation: Evaluation) -> str:
     figures = evaluation.figures
+    unknown = figures["unknown" if evaluation.strangers else "left_out"]
     shown = {
         "top-1, trained": figures["accuracy"]["trained"],
         "top-1, untrained": figures["accuracy"]["untrained"],
@@ -91,8 +92,8 @@ def _cards(evaluation: Evaluation) -> str:
         "settled at the centroids": figures["immediate"],
         "tracks of 5, trained": figures["tracks"]["trained"],
         "tracks of 5, untrained": figures["tracks"]["untrained"],
-        "unknown wrongly accepted": figures["unknown"]["false_accepts"],
-        "AUROC of the unknown": figures["unknown"]["auroc"],
+        "unknown wrongly accepted": unknown["false_accepts"],
+        "AUROC of the unknown": unknown["auroc"],
     }
     cards = (
         f'<div class="card"><b>{_share(value)}</b><span>{name}</span></div>'
@@ -116,9 +117,10 @@ def _risk(answers: Sequence[Answer]) -> str:
     return f'{drawn}<p class="legend">By lead over strangeness: {"; ".join(reached)}.</p>'
 
 
-def _roc(answers: Sequence[Answer], strangers: Sequence[Answer]) -> str:
+def _roc(answers: Sequence[Answer], evaluation: Evaluation) -> str:
+    strangers = evaluation.strangers or evaluation.left_out
     if not answers or not strangers:
-        return "<p>No unknown items were asked.</p>"
+        return "<p>Nothing was asked.</p>"
     known = np.sort([answer.ruling.strangeness for answer in answers])
     unknown = np.sort([answer.ruling.strangeness for answer in strangers])
     bars = np.unique(np.concatenate([known, unknown]))
@@ -131,7 +133,11 @@ def _roc(answers: Sequence[Answer], strangers: Sequence[Answer]) -> str:
         "the gate, lead included",
     )
     labels = ("unknown items accepted", "known items accepted")
-    return curve(thinned(points, 240), labels, y=(0.0, 1.0), mark=mark, rising=True)
+    drawn = curve(thinned(points, 240), labels, y=(0.0, 1.0), mark=mark, rising=True)
+    kind = "unknown" if evaluation.strangers else "left_out"
+    area = evaluation.figures[kind]["auroc"]
+    made = "" if evaluation.strangers else " Unknown are the queries, their own product left out."
+    return f'{drawn}<p class="legend">AUROC {area:.3f}.{made}</p>'
 
 
 def _distances(evaluation: Evaluation) -> str:
@@ -140,7 +146,7 @@ def _distances(evaluation: Evaluation) -> str:
     kinds = {
         "nearest is the product": [a.ruling.strangeness for a in answers if a.first_right],
         "nearest is another": [a.ruling.strangeness for a in answers if not a.first_right],
-        "unknown": [a.ruling.strangeness for a in evaluation.strangers],
+        "unknown": [a.ruling.strangeness for a in evaluation.strangers or evaluation.left_out],
     }
     return histogram(kinds, {"TL": limits.tl, "TH": limits.th}, "strangeness of the nearest")
 

@@ -267,7 +267,7 @@ class GroupTable:
             "skus": self.skus,
             "thresholds": asdict(self.thresholds),
             "yardstick": asdict(self.yardstick),
-            "gap": self.gap is not None,
+            **({"gap": True} if self.gap is not None else {}),
         }
         text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")

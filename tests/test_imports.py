@@ -14,11 +14,13 @@ ROOT = Path(__file__).parents[1]
 OURS = ("edge", "cloud_sync", "models")
 
 GROUND_FLOOR = {
+    "models.bounds",
     "models.bundle",
     "models.catalogue",
     "models.crops",
     "models.detection",
     "models.detection_boxes",
+    "models.router",
     "models.search",
     "models.table",
     "models.yardstick",
@@ -31,7 +33,6 @@ GROUND_FLOOR = {
 LIGHT_MODELS = {
     "models.asks",
     "models.augment",
-    "models.bounds",
     "models.bundle_writer",
     "models.calibrate",
     "models.enrol",

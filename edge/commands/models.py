@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.cli import BadInput
+from edge.commands.grouping import group_command
 from edge.commands.upkeep import remove
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.enrolment import Enrolled
@@ -60,6 +61,7 @@ def models() -> None:
 
 
 models.add_command(remove)
+models.add_command(group_command)
 
 
 @models.command()
