@@ -15,6 +15,7 @@ from rich.progress import track
 
 from edge.cli import BadInput
 from edge.commands.grouping import group_command
+from edge.commands.refresh import refresh_command
 from edge.commands.upkeep import remove
 from edge.embed import Embedder, Recogniser, open_embedder
 from edge.enrolment import Enrolled
@@ -62,6 +63,7 @@ def models() -> None:
 
 models.add_command(remove)
 models.add_command(group_command)
+models.add_command(refresh_command)
 
 
 @models.command()
