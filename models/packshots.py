@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from models.asks import Embeds
 from models.augment import MILD, changed
 from models.pictures import read_picture
-from models.search import Search
-from models.table import Gap, GroupTable, normalised
+from models.table import Gap, GroupTable, Looks, build_table, normalised
 
 Picture = NDArray[np.uint8]
 
@@ -32,8 +31,11 @@ _SIDE = 224
 _FOLDS = 5
 _SCALES = (0.0, 0.5, 1.0, 1.5)
 _BONUSES = tuple(np.round(np.arange(0.0, 0.21, 0.01), 2).tolist())
-_COST = 0.1
-"""Greatest loss of accuracy that the others may suffer by the bonus."""
+_WORTH = 0.95
+"""Share of the others' accuracy that packshots should reach by the bonus."""
+
+_COST = 0.22
+"""Greatest loss of accuracy that the others may suffer by it, while a fifth are packshots."""
 
 
 def is_packshot(picture: Picture) -> bool:
@@ -56,8 +58,8 @@ def staged(packshot: Picture, random: np.random.Generator, count: int = VIEWS) -
 class Rehearsal:
     """What a gap is learned from.
 
-    table: products enrolled from photographs. packshots: (D,) mean embedding of the staged views by
-    sku; those the table lacks are ignored. queries, skus: (N, D) other photographs, what they show.
+    table: products enrolled from photographs. packshots: (n, D) embeddings of staged views by sku;
+    those the table lacks are ignored. queries, skus: (N, D) other photographs, what they show.
     """
 
     table: GroupTable
@@ -76,26 +78,42 @@ def learn_gap(rehearsal: Rehearsal) -> Gap:
     both = [row for row, sku in enumerate(table.skus) if sku in rehearsal.packshots]
     if len(both) < 2 * _FOLDS:
         return Gap(np.zeros(table.dim, np.float32), 0.0)
-    shots = np.stack([rehearsal.packshots[table.skus[row]] for row in both])
+    views = [rehearsal.packshots[table.skus[row]] for row in both]
+    shots = normalised(np.stack([rows.mean(axis=0) for rows in views]))
     photos = table.centroids[both]
-    similar = _similarities(table, rehearsal.queries)
+    everything = range(len(table))
+    similar = 1.0 - np.array([table.refined(q, everything) for q in rehearsal.queries], np.float32)
     truth = np.array([table.skus.index(s) if s in table.skus else -1 for s in rehearsal.skus])
     best, most = (0.0, 0.0), -1.0
     for scale in _SCALES:
         outcomes = np.zeros((len(_BONUSES), 2))
         for fold in range(_FOLDS):
             out = np.arange(len(both)) % _FOLDS == fold
-            shift = (photos[~out] - shots[~out]).mean(axis=0)
-            seen = normalised(shots[out] + scale * shift) @ rehearsal.queries.T
+            shift = scale * (photos[~out] - shots[~out]).mean(axis=0)
+            looks = {table.skus[both[i]]: _looks(views[i] + shift) for i in np.flatnonzero(out)}
+            known = build_table(looks, table.dim, table.thresholds)
+            known = replace(known, yardstick=table.yardstick)
+            seen = [known.refined(q, range(len(known))) for q in rehearsal.queries]
             rows = np.array(both)[out]
-            outcomes += _outcomes(similar, seen.T, rows, truth) / _FOLDS
-        bearable = outcomes[:, 1] >= outcomes[0, 1] - _COST
-        worth = np.where(bearable, outcomes.sum(axis=1), -1.0)
-        if worth.max() > most + 1e-9:
-            best, most = (scale, _BONUSES[int(worth.argmax())]), float(worth.max())
+            outcomes += _outcomes(similar, 1.0 - np.array(seen, np.float32), rows, truth) / _FOLDS
+        place = _least_bonus(outcomes)
+        if outcomes[place].sum() > most + 1e-9:
+            best, most = (scale, _BONUSES[place]), float(outcomes[place].sum())
     scale, bonus = best
-    shift = scale * (photos - shots).mean(axis=0)
-    return Gap(np.asarray(shift, np.float32), float(bonus))
+    return Gap(np.asarray(scale * (photos - shots).mean(axis=0), np.float32), float(bonus))
+
+
+def _least_bonus(outcomes: NDArray[np.float64]) -> int:
+    """Return the place of the least bonus that serves packshots well enough, if others bear it."""
+    bearable = outcomes[:, 1] >= outcomes[0, 1] - _COST
+    enough = bearable & (outcomes[:, 0] >= _WORTH * outcomes[:, 1])
+    return int(np.flatnonzero(enough)[0] if enough.any() else np.flatnonzero(bearable)[-1])
+
+
+def _looks(rows: NDArray[np.float32]) -> Looks:
+    """Return what a product's staged views make of it: their middle, and all as anchors."""
+    unit = normalised(rows)
+    return Looks(normalised(unit.mean(axis=0, keepdims=True))[0], unit)
 
 
 def with_gap(
@@ -116,13 +134,8 @@ def with_gap(
         pictures = [p for p in map(read_picture, paths) if is_packshot(p)]
         if pictures and sku in table.skus:
             views = [view for picture in pictures for view in staged(picture, random)]
-            found[sku] = normalised(embedder.embed(views).mean(axis=0, keepdims=True))[0]
+            found[sku] = embedder.embed(views)
     return replace(table, gap=learn_gap(Rehearsal(table, found, queries, skus)))
-
-
-def _similarities(table: GroupTable, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-    search = Search(table)
-    return np.stack([search.similarities(row) for row in queries])
 
 
 def _outcomes(

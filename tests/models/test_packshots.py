@@ -55,7 +55,7 @@ def test_the_gap_between_packshots_and_photographs_is_learned() -> None:
     queries = np.repeat(rows, 10, axis=0) + random.normal(0, 0.08, (300, 32))
     queries = normalised(queries.astype(np.float32))
     asked = [f"p{i}" for i in range(30) for _ in range(10)]
-    packshots = {f"p{i}": shots[i] for i in range(30)}
+    packshots = {f"p{i}": shots[i : i + 1] for i in range(30)}
     gap = learn_gap(Rehearsal(table, packshots, queries, asked))
     brought = normalised(shots + gap.shift)
     before, after = np.vecdot(shots, rows).mean(), np.vecdot(brought, rows).mean()
@@ -65,7 +65,7 @@ def test_the_gap_between_packshots_and_photographs_is_learned() -> None:
 
 def test_with_few_packshots_no_gap_is_learned() -> None:
     table = a_table(5)
-    packshots = dict(zip(table.skus, table.centroids, strict=True))
+    packshots = {sku: table.anchors_of(row) for row, sku in enumerate(table.skus)}
     gap = learn_gap(Rehearsal(table, packshots, table.centroids, table.skus))
     assert gap.bonus == 0.0
     assert not gap.shift.any()
