@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def build(
         val={sku: paths for sku, paths in val.items() if sku in train},
         drawn=drawn,
         stores=[_store(seed) for seed in CALIBRATED_SEEDS],
+        packshots=_of(find_pictures([grocery / "iconic"]), train),
         licences={"EfficientNet-Lite0.Apache-2.0.txt": _LICENCE.read_bytes()},
     )
     return build_default(
@@ -109,6 +110,10 @@ def bundle_trained(
         say,
         bundle_id=network.resolve().parent.name,
     )
+
+
+def _of(pictures: Mapping[str, Sequence[Path]], skus: Container[str]) -> dict[str, Sequence[Path]]:
+    return {sku: paths for sku, paths in pictures.items() if sku in skus}
 
 
 def _opened(model: Model) -> Embedder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from models.crops import fitted
 from models.embedder import Embedder
 from models.enrol import enrol, looks_of
 from models.export import export_embedder
+from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, build_table
@@ -79,7 +80,8 @@ class Material:
     """What the default bundle is made of.
 
     train, val: photographs of the trained products. drawn: crops of drawn packages by sku, for the
-    projection; stores: others, for the thresholds. licences: texts by file name.
+    projection; stores: others, for the thresholds. licences: texts by file name. packshots: of the
+    trained products, to learn how far those lie from photographs.
     """
 
     catalogue: Catalogue
@@ -88,6 +90,7 @@ class Material:
     drawn: Crops
     stores: Sequence[Store]
     licences: Mapping[str, bytes]
+    packshots: Pictures = field(default_factory=dict)
 
 
 def build_default(
@@ -268,7 +271,13 @@ def calibrated_table(
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()
     }
-    return found, build_table(everything, settings.recipe.dim, found.thresholds)
+    whole = build_table(everything, settings.recipe.dim, found.thresholds)
+    if material.packshots:
+        photographs = np.concatenate(list(val.values()))
+        shown = [sku for sku, block in val.items() for _ in block]
+        learned = with_gap(table, embedder, material.packshots, photographs, shown)
+        whole = replace(whole, gap=learned.gap)
+    return found, whole.with_thresholds(found.thresholds, found.yardstick)
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
