@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
-from models.backbone import LITE, MOBILENET, Twin, open_trunk
+from models.backbone import LITE, MOBILENET, Trunk, Twin, open_trunk
 from models.bundle import Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
@@ -171,7 +171,7 @@ def twin_of(trained: Trained, settings: Settings) -> Embedder:
     published, tuned = (
         open_trunk(recipe.backbone, weights=recipe.weights_path).eval() for _ in range(2)
     )
-    start, end = published.state_dict(), trained.embedder.trunk.state_dict()
+    start, end = published.state_dict(), cast(Trunk, trained.embedder.trunk).state_dict()
     share = settings.tuned_share
     tuned.load_state_dict({k: torch.lerp(start[k], end[k], share) for k in start})
     twin = Twin(tuned, published, recipe.frozen_stages)

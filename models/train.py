@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,14 +124,14 @@ class _Training:
         embedder = fresh_embedder(recipe)
         objective = Objective(recipe.losses, len(pictures), recipe.dim)
         self._learner = _Learner(embedder, objective).to(ours.device)
-        self._learner = self._learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._learner = self._learner.to(memory_format=torch.channels_last)
         self._done = 0
         self._start = {k: v.detach().clone() for k, v in embedder.trunk_parameters().items()}
         saved = out / CHECKPOINT
         state = checkpoint.load(saved) if saved.is_file() else None
         if state is None and recipe.pretrained:
             self._begin_whitened()
-        decay = get_ema_multi_avg_fn(recipe.average)
+        decay = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
         self._mean = AveragedModel(embedder, multi_avg_fn=decay, use_buffers=True)
         self._optimiser = torch.optim.AdamW(self._groups(), weight_decay=0.0)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
@@ -158,7 +158,9 @@ class _Training:
             }
             log.put(figures)
             self._save()
-        trained = Trained(self._mean.module.eval(), self._recipe, tuple(self._pictures))
+        trained = Trained(
+            cast(Embedder, self._mean.module.eval()), self._recipe, tuple(self._pictures)
+        )
         if log is not None:
             log.close()
             plain_recipe = self._recipe.as_plain()
@@ -205,7 +207,7 @@ class _Training:
     def _groups(self) -> list[dict[str, Any]]:
         """Let earlier stages learn more slowly, and proxies faster."""
         recipe, groups = self._recipe, []
-        trunk: Trunk = self._learner.embedder.trunk
+        trunk = cast(Trunk, self._learner.embedder.trunk)
         for number, stage in enumerate(reversed(trunk.stages)):
             learning = [p for p in stage.parameters() if p.requires_grad]
             if learning:
@@ -249,7 +251,7 @@ class _Training:
         skus, crops = plain(val, self._recipe.side, self._recipe.fit)
         if len(skus) < 2:
             return math.nan
-        embedder: Embedder = self._mean.module.eval()
+        embedder = cast(Embedder, self._mean.module.eval())
         projected = embedder.projection(
             torch.from_numpy(features(embedder, crops, self._ours.device)).to(self._ours.device)
         )

@@ -38,7 +38,7 @@ class Batches:
     workers: int
 
 
-class Views(Dataset[tuple[Tensor, int]]):
+class Views(Dataset[tuple[Tensor, Tensor]]):
     """Pictures of products, each time another view of them: (side, side, 3) uint8 and a label."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Views(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return a new view of a picture and its label. Raises PictureError."""
         if self._random is None:
             worker = get_worker_info()
@@ -64,7 +64,8 @@ class Views(Dataset[tuple[Tensor, int]]):
         view = shelf_view(
             read_picture(self._paths[index]), read_picture(self._paths[other]), self._random
         )
-        return torch.from_numpy(fitted(view, self._side, self._fit)), self.labels[index]
+        crop = torch.from_numpy(fitted(view, self._side, self._fit))
+        return crop, torch.tensor(self.labels[index])
 
 
 def one_pass(

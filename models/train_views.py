@@ -74,8 +74,8 @@ def _hidden(picture: Picture, other: Picture, random: np.random.Generator) -> Pi
         picture[top : top + tall, left : left + wide] = cv2.resize(piece, (wide, tall))
         return picture
     skin = (_SKIN[random.integers(len(_SKIN))] * random.uniform(0.8, 1.2)).tolist()
-    ends = [(left, top), (left + wide, top + tall)]
+    start, end = (left, top), (left + wide, top + tall)
     if random.random() < 0.5:
-        ends = [(left + wide, top), (left, top + tall)]
-    cv2.line(picture, *ends, skin, max(2, min(tall, wide) // 2), cv2.LINE_AA)
+        start, end = (left + wide, top), (left, top + tall)
+    cv2.line(picture, start, end, skin, max(2, min(tall, wide) // 2), cv2.LINE_AA)
     return picture
