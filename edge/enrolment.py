@@ -172,6 +172,6 @@ def _report(
     if enrolment.confused_with is not None:
         warnings.append(
             f"can hardly be told from {enrolment.confused_with} "
-            f"(distance {enrolment.confusion:.3f}); such picks will go to review"
+            f"(distance {enrolment.confusion:.3f}); expect questions about both"
         )
     return Enrolled(sku, len(names), outliers, enrolment.confused_with, tuple(warnings))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bounds import surely_within, upper_bound
+from models.logistic import fit_logistic
 from models.readings import Evidence, Stage, evidence, joined, usual
 from models.table import SAFE, Thresholds
 from models.yardstick import MOST_LEAD, NEUTRAL, Yardstick
@@ -32,6 +33,10 @@ _SPREADS = (0.0, 0.25, 0.5)
 _FOLDS = 5
 _FIRST_SHARE = 0.8
 """How much of what may go wrong is spent at the centroids."""
+
+_HARDER = 0.75
+"""Share of the wrong accepts that may be expected here: what comes later is harder, since shops get
+look-alikes that were not there to calibrate with."""
 
 _LOOSER = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 _STRICTER = (0.7, 0.5, 0.35, 0.25, 0.15)
@@ -183,18 +188,27 @@ def _yardstick(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What one stage sees, told by a yardstick: all (N,). weight: so that a picture counts once."""
+    """What one stage sees, told by a yardstick: all (N,).
+
+    weight: so that a picture counts once. risk: how likely the nearest product is another, fitted
+    to all of them; where few are wrong it tells more than counting those.
+    """
 
     strange: NDArray[np.float32]
     lead: NDArray[np.float32]
     right: NDArray[np.bool_]
     weight: NDArray[np.float64]
+    risk: NDArray[np.float64]
 
     @classmethod
     def of(cls, stage: Stage, pictures: NDArray[np.int64], yardstick: Yardstick) -> _Seen:
         _, which, counts = np.unique(pictures, return_inverse=True, return_counts=True)
         weight = 1.0 / counts[which] if len(pictures) else np.zeros(0)
-        return cls(stage.strangeness(yardstick), stage.lead, stage.right, weight)
+        strange = stage.strangeness(yardstick)
+        told = np.column_stack([np.log(stage.lead + 0.05), np.log(strange + 0.02)])
+        rows = told.astype(np.float64)
+        risk = fit_logistic(rows, ~stage.right, weight)(rows) if len(rows) else np.zeros(0)
+        return cls(strange, stage.lead, stage.right, weight, risk)
 
     def under(self, bar: float, margin: float) -> NDArray[np.bool_]:
         return np.asarray((self.strange < bar) & (self.lead >= margin))
@@ -237,8 +251,11 @@ class _Told:
     def counts_of(
         self, so_far: Thresholds, stage: int, bars: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Return (bars, margins, 3): known accepted, wrong and unknown, were a stage's these."""
-        before = self.counts(so_far)[:3]
+        """Return (bars, margins, 4) of what would be accepted, were a stage's these.
+
+        Known ones, wrong ones of those, unknown ones, and known ones likely to be wrong.
+        """
+        before = self.counts(so_far)[[0, 1, 2, 5]]
         found = []
         for (first, _), seen in zip(
             (self.known, self.unknown), (self.known[stage], self.unknown[stage]), strict=True
@@ -247,12 +264,15 @@ class _Told:
             weight = np.where(gone & (stage > 0), 0.0, seen.weight)
             found.append(seen.grid(bars, weight))
             found.append(seen.grid(bars, weight * ~seen.right))
-        return np.stack(found[:3], axis=-1) + before
+            found.append(seen.grid(bars, weight * seen.risk))
+        taken, wrong, likely, strangers = found[:4]
+        return np.stack([taken, wrong, strangers, likely], axis=-1) + before
 
     def counts(self, limits: Thresholds) -> NDArray[np.float64]:
         """Return counts of pictures.
 
-        Known ones accepted, of those wrong ones, unknown ones accepted, all known, all unknown.
+        Known ones accepted, of those wrong ones, unknown ones accepted, all known, all unknown, and
+        known ones accepted that are likely to be wrong.
         """
         (at_once, later), (unknown_first, unknown_second) = self.accepted(limits)
         first, second = self.known
@@ -267,6 +287,7 @@ class _Told:
                 others[strangers].sum(),
                 weight.sum(),
                 others.sum(),
+                (weight * np.where(at_once, first.risk, second.risk))[taken].sum(),
             ]
         )
 
@@ -298,11 +319,14 @@ def _best(
     sizes = [kind.counts(so_far) for kind in kinds]
     counts = np.stack(
         [
-            np.concatenate([table, np.broadcast_to(size[3:], (*table.shape[:2], 2))], axis=-1)
+            np.concatenate(
+                [table[..., :3], np.broadcast_to(size[3:5], (*table.shape[:2], 2)), table[..., 3:]],
+                axis=-1,
+            )
             for table, size in zip(tables, sizes, strict=True)
         ],
         axis=2,
-    ).reshape(-1, len(kinds), 5)
+    ).reshape(-1, len(kinds), 6)
     good = ((counts[..., 0] - counts[..., 1]) / np.maximum(counts[..., 3], 1.0)).sum(axis=1)
     good[~_each_bearable(counts, wanted)] = 0.0
     for place in np.argsort(-good, kind="stable").tolist():
@@ -316,9 +340,10 @@ def _best(
 
 
 def _each_bearable(counts: NDArray[np.float64], wanted: Wanted) -> NDArray[np.bool_]:
-    """Return (N,) whether no kind exceeds what is wanted; counts: (N, kinds, 5)."""
-    taken, wrong, strangers, _, unknown = np.moveaxis(counts, -1, 0)
+    """Return (N,) whether no kind exceeds what is wanted; counts: (N, kinds, 6)."""
+    taken, wrong, strangers, _, unknown, likely = np.moveaxis(counts, -1, 0)
     bad = (wrong > wanted.wrong * taken) | (strangers > wanted.unknown * unknown)
+    bad |= likely > _HARDER * wanted.wrong * taken
     return np.asarray(~bad.any(axis=1))
 
 
@@ -332,13 +357,13 @@ def _with_products_left_out(
 ) -> tuple[float, float, float]:
     """Return coverage, wrong share and unknown share of products the thresholds did not see."""
     names = sorted({str(name) for kind in kinds for name in kind.known.products})
-    total = np.zeros(5)
+    total = np.zeros(6)
     for fold in range(_FOLDS):
         out = frozenset(names[fold::_FOLDS])
         found = _thresholds([_Told.of(kind.without(out), yardstick) for kind in kinds], wanted)
         for kind in kinds:
             total += _Told.of(kind.only(out), yardstick).counts(found)
-    taken, wrong, strangers, known, unknown = total
+    taken, wrong, strangers, known, unknown, _ = total
     return (
         float((taken - wrong) / max(known, 1)),
         float(wrong / max(taken, 1)),
@@ -353,7 +378,7 @@ def _outcome(
     wanted: Wanted,
 ) -> Calibration:
     (at_once, later), _ = told.accepted(limits)
-    taken, wrong, strangers, _, unknown = told.counts(limits)
+    taken, wrong, strangers, _, unknown, _ = told.counts(limits)
     first = told.known[0]
     return Calibration(
         thresholds=limits,

@@ -26,7 +26,12 @@ Picture = NDArray[np.uint8]
 VIEWS = 16
 """Views made of a packshot."""
 
+_PLAIN = 240
+"""A packshot's edge is at least so bright almost everywhere."""
+
 _WHITE = 225
+"""What is not so bright, or does not reach the edge, is the product."""
+
 _SIDE = 224
 _FOLDS = 5
 _SCALES = (0.0, 0.5, 1.0, 1.5)
@@ -41,7 +46,7 @@ _COST = 0.22
 def is_packshot(picture: Picture) -> bool:
     """Return whether a picture, (h, w, 3) uint8 BGR, shows something before plain white."""
     edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    return bool((edge.min(axis=1) > _WHITE).mean() > 0.85)
+    return bool((edge.min(axis=1) > _PLAIN).mean() > 0.85)
 
 
 def staged(packshot: Picture, random: np.random.Generator, count: int = VIEWS) -> list[Picture]:

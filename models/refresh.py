@@ -214,7 +214,7 @@ def _enrolled(group: Group, own: Pictures, embedder: Embeds) -> tuple[Group, lis
         table = table.with_products({sku: made.looks})
         why = f"new, from {len(pictures) - len(made.outliers)} of {len(pictures)} pictures"
         if made.confused_with:
-            why += f"; can hardly be told from {made.confused_with}, such picks go to review"
+            why += f"; can hardly be told from {made.confused_with}, expect questions about both"
         steps.append(Step(f"{sku}: enrolled in {group.name}", why))
     return (replace(group, table=table) if table is not group.table else group), steps
 

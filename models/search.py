@@ -63,10 +63,11 @@ class Search:
             similar[leave] = -np.inf
             count = min(count, len(similar) - 1)
         rows, found = greatest(similar, count)
-        # A value that is not finite is found first, or makes all others so.
+        # A value that is not finite is found first, or makes all others so; the distances are
+        # without rounding's excess beyond [0, 2].
         if rows and not -9.0 < found[0] < 9.0:
             raise TableError("embedding has a value that is not finite")
-        return rows, [_distance(similarity) for similarity in found]
+        return rows, [min(max(1.0 - value, 0.0), 2.0) for value in found]
 
     def by_anchors(
         self, embedding: NDArray[np.float32], rows: list[int]
@@ -90,8 +91,3 @@ def greatest(similar: NDArray[np.float32], count: int) -> tuple[list[int], list[
         found.append(float(similar[row]))
         similar[row] = -np.inf
     return rows, found
-
-
-def _distance(similarity: float) -> float:
-    """Turn a cosine similarity into a distance, without rounding's excess beyond [0, 2]."""
-    return min(max(1.0 - similarity, 0.0), 2.0)

@@ -38,6 +38,7 @@ LIGHT_MODELS = {
     "models.calibrate",
     "models.enrol",
     "models.handicap",
+    "models.logistic",
     "models.packshots",
     "models.pictures",
     "models.readings",

@@ -85,7 +85,9 @@ def _measure(products: int, queries: int) -> dict[str, Any]:
         "search_ms": search_ms,
         "faiss_ms": faiss_ms,
         "same_nearest": float(same),
-        "table_mib": round((centroids.nbytes + table.anchors.nbytes) / 2**20, 1),
+        "table_mib": round(
+            (centroids.nbytes + table.anchors.nbytes + table.products.nbytes) / 2**20, 1
+        ),
     }
 
 
