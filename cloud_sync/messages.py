@@ -209,9 +209,70 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
+# Bundles.
+
+
+class BundleDesired(Message, frozen=True, kw_only=True, tag="bundle_desired"):
+    """Which bundle a device shall run; retained, the last one counts.
+
+    revision: greater with every change, so that the device can say which one it answers to.
+    bundle, version: as the signed targets name it; bundle None: the one that came with the package.
+    """
+
+    revision: Count
+    bundle: Name | None
+    version: Count = 0
+
+
+class BundleMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """How a bundle did on a device since it was switched to.
+
+    decisions: items decided; unknown: of those rejected as no product we know. errors: items that
+    could not be decided. mean_ms: of a decision. restarts: times the appliance came back without
+    having been told to stop. seconds: how long it has run.
+    """
+
+    decisions: Count = 0
+    unknown: Count = 0
+    errors: Count = 0
+    mean_ms: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    restarts: Count = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+
+
+BundlePhase = Literal[
+    "idle", "fetching", "testing", "probation", "committed", "refused", "rolled_back"
+]
+
+
+class BundleReported(Message, frozen=True, kw_only=True, tag="bundle_reported"):
+    """Which bundle a device runs, and what became of the desired one; retained.
+
+    revision: of the desired state that this answers to; 0 before the first.
+    running, running_version: bundle None: the one that came with the package.
+    phase: of the bundle that was asked for (bundle, version); reason: why it was refused or taken
+    back, or what holds it up. done_bytes, total_bytes: of what has to be fetched.
+    measures, before: of the bundle that runs, and of the one before it.
+    """
+
+    at: float
+    revision: Count
+    running: Text | None
+    running_version: Count = 0
+    running_digest: Text | None = None
+    phase: BundlePhase
+    bundle: Text | None = None
+    version: Count = 0
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    done_bytes: Count = 0
+    total_bytes: Count = 0
+    measures: BundleMeasures = BundleMeasures()
+    before: BundleMeasures | None = None
+
+
 LedgerEntry = SessionOpened | SessionClosed | ItemBooked | LineSettled
 Command = OpenSession | CloseSession
-AnyMessage = LedgerEntry | Ack | Telemetry | Command | Reply
+AnyMessage = LedgerEntry | Ack | Telemetry | Command | Reply | BundleDesired | BundleReported
 
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)

@@ -23,6 +23,12 @@ class Channel(StrEnum):
     COMMANDS = "commands"  # whoever may command the device
     REPLIES = "replies"  # device: answers, where a command names no response topic
 
+    # Bundles.
+    DESIRED = "desired"  # hub: retained; which bundle the device shall run
+    REPORTED = "reported"  # device: retained; which bundle it runs, and what became of the others
+    ASKS = "asks"  # device: which blocks of which files it wants
+    BLOCKS = "blocks"  # hub: blocks of files
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

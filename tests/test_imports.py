@@ -20,6 +20,7 @@ GROUND_FLOOR = {
     "models.detection",
     "models.detection_boxes",
     "models.table",
+    "cloud_sync.blocks",
     "cloud_sync.fold",
     "cloud_sync.messages",
     "cloud_sync.topics",

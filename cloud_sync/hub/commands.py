@@ -13,6 +13,7 @@ import click
 import uvicorn
 
 from cloud_sync.hub.app import create_app
+from cloud_sync.hub.bundle_commands import bundle, keys, repository
 from cloud_sync.hub.database import DatabaseError, check, open_database
 from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.ingest import Ingest
@@ -114,3 +115,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
+
+
+# Bundles.
+for _group in (keys, repository, bundle):
+    hub.add_command(_group)
