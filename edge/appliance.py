@@ -11,28 +11,24 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
 from typing import IO
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cloud_sync.device.agent import Agent
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
-from edge.camera_worker import CameraWorker, Pipeline
+from edge.camera_worker import CameraWorker
 from edge.capture import open_source
 from edge.config import Config
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
-from edge.gate import Decision
 from edge.ledger import Ledger
+from edge.serving import Serving
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
+from edge.updates import open_slots, updates
 from edge.zones import check_inside
 from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 
@@ -63,7 +59,13 @@ class Appliance:
             raise
 
     def _open(self, config: Config) -> None:
-        bundle = load_bundle(config.bundle.path or DEFAULT_BUNDLE)
+        state_dir = config.device.state_dir
+        self._parts.callback(_lock(state_dir).close)
+        packaged = config.bundle.path or DEFAULT_BUNDLE
+        slots = open_slots(config)
+        bundle = load_bundle((slots.current if slots is not None else None) or packaged)
+        runtime = config.gate.runtime
+        serving = Serving(packaged, Recogniser(bundle, runtime=runtime), runtime)
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))
@@ -71,9 +73,7 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
-        pipelines = _pipelines(config, bundle)
-        state_dir = config.device.state_dir
-        self._parts.callback(_lock(state_dir).close)
+        pipelines = [pipeline.build(config, one, bundle, serving) for one in config.cameras]
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
         self._parts.callback(self.ledger.close)
@@ -94,10 +94,23 @@ class Appliance:
         )
         self.page = StatusServer(self.storefront, config.status.host, config.status.port)
         self._parts.callback(self.page.stop)
-        self.agent = self._agent(config, bundle) if config.sync.enabled else None
+        self.agent = self._agent(config, serving) if config.sync.enabled else None
         self.storefront.link = self.agent
+        serving.when_served = self._use
+        self.installer = None
+        if slots is not None and self.agent is not None:
+            link = self.agent
+            self.installer = updates(
+                config, slots, packaged, serving, lambda: link.state.waiting > 0
+            )
+            self._parts.callback(self.installer.stop)
+        self.storefront.updates = self.installer
 
-    def _agent(self, config: Config, bundle: Bundle) -> Agent:
+    def _use(self, bundle: Bundle) -> None:
+        self.bookkeeper.use(bundle)
+        self.storefront.use(bundle)
+
+    def _agent(self, config: Config, serving: Serving) -> Agent:
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,
@@ -105,7 +118,7 @@ class Appliance:
             config.device.id,
             config.device.site,
             self.storefront.obey,
-            bundle=lambda: f"{bundle.bundle_id} {bundle.version}",
+            bundle=lambda: f"{serving.bundle.bundle_id} {serving.bundle.version}",
         )
         self._parts.callback(agent.stop)
         return agent
@@ -116,6 +129,8 @@ class Appliance:
             self.page.start()
             if self.agent is not None:
                 self.agent.start()
+            if self.installer is not None:
+                self.installer.start()
             self.bookkeeper.start()
             self._parts.callback(self._stop_cameras)
             for camera in self.cameras:
@@ -152,24 +167,6 @@ class Appliance:
         with ThreadPoolExecutor(len(self.cameras)) as pool:
             list(pool.map(lambda camera: camera.stop(), self.cameras))
         self.bookkeeper.stop()
-
-
-class OneAtATime:
-    """A recogniser that the cameras' threads share: a network answers one question at a time."""
-
-    def __init__(self, recogniser: Recogniser) -> None:
-        self._recogniser = recogniser
-        self._lock = Lock()
-
-    def decide(self, crops: Sequence[NDArray[np.uint8]], groups: Sequence[str] = ()) -> Decision:
-        """Say which product crops show; waits for whoever asked before."""
-        with self._lock:
-            return self._recogniser.decide(crops, groups)
-
-
-def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
-    recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
-    return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
 
 
 def _lock(state_dir: Path) -> IO[str]:

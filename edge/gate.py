@@ -50,6 +50,7 @@ class Decision:
     nearest: candidates, nearest first.
     group: category group that was asked.
     immediate: whether the centroids alone settled it.
+    bundle: digest of the bundle that decided, empty where nobody said.
     """
 
     verdict: Verdict
@@ -58,6 +59,7 @@ class Decision:
     nearest: tuple[Candidate, ...]
     group: str
     immediate: bool = True
+    bundle: str = ""
 
 
 class Gate:

@@ -40,6 +40,15 @@ REASONS = {
 }
 
 
+UPDATES = {
+    "fetching": "Fetching {bundle}: {share:.0%}.",
+    "testing": "Trying {bundle} out.",
+    "probation": "On probation.",
+    "refused": "Refused {bundle}: {reason}.",
+    "rolled_back": "Took {bundle} back: {reason}.",
+}
+
+
 class LinkState(Protocol):
     """How the line to the hub is: `cloud_sync.device.agent.LinkState`."""
 
@@ -60,6 +69,44 @@ class Link(Protocol):
     @property
     def state(self) -> LinkState:
         """How the line is; never blocks."""
+        ...
+
+
+class UpdateState(Protocol):
+    """How the bundles are: `cloud_sync.device.installer.Status`."""
+
+    @property
+    def phase(self) -> str:
+        """How far the wanted bundle is."""
+        ...
+
+    @property
+    def bundle(self) -> str | None:
+        """Its name, None for the packaged one."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused or taken back, for a person."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How much of what has to be fetched is there, in [0, 1]."""
+        ...
+
+
+class Updates(Protocol):
+    """What brings new bundles: `cloud_sync.device.installer.Installer`."""
+
+    @property
+    def status(self) -> UpdateState:
+        """How the bundles are; never blocks."""
         ...
 
 
@@ -99,6 +146,11 @@ class Storefront:
         self._closed: dict[str, float] = {}
         self._settled: dict[str, tuple[str, str] | None] = {}
         self.link: Link | None = None
+        self.updates: Updates | None = None
+
+    def use(self, bundle: Bundle) -> None:
+        """Show another bundle's products and prices from now on."""
+        self._bundle = bundle
 
     def state(self) -> view.State:
         """Return everything on the page."""
@@ -120,6 +172,7 @@ class Storefront:
                 version=str(self._bundle.version),
                 products=len(self._bundle.catalogue),
                 groups=tuple(group.name for group in self._bundle.groups),
+                note=self._update(),
             ),
             sync=self._sync(waiting),
             warnings=tuple(warnings),
@@ -308,6 +361,15 @@ class Storefront:
         """Return what a product is called; its sku where the bundle does not know it."""
         product = self._bundle.catalogue.get(sku or "")
         return (sku or "") if product is None else product.name
+
+    def _update(self) -> str:
+        """Return what there is to say of the bundle that the hub wants."""
+        if self.updates is None:
+            return ""
+        status = self.updates.status
+        name = f"{status.bundle or 'packaged'} {status.version}"
+        words = UPDATES.get(status.phase, "")
+        return words.format(bundle=name, share=status.share, reason=status.reason)
 
     def _sync(self, waiting: int) -> view.SyncView:
         if self.link is None:

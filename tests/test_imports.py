@@ -38,7 +38,7 @@ LIGHT_MODELS = {
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""
 
-ROOTS = ("edge.appliance", "edge.commands", "edge.default_build", "edge.demo_store")
+ROOTS = ("edge.appliance", "edge.updates", "edge.commands", "edge.default_build", "edge.demo_store")
 """Where parts are put together that do not know each other."""
 
 TRAINING_ROOTS = ("edge.default_build",)

@@ -1,0 +1,109 @@
+"""A box that takes bundles: real slots, line, trial and networks, without cameras."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cloud_sync.device.bundle_line import BundleLine
+from cloud_sync.device.installer import Installer, Status, begin
+from cloud_sync.device.probation import Limits
+from cloud_sync.device.slots import Slots
+from cloud_sync.hub.assign import assign
+from cloud_sync.messages import BundleReported
+from cloud_sync.topics import Address
+from edge.bundle_trial import try_bundle
+from edge.embed import Recogniser
+from edge.serving import Serving
+from edge.updates import name_of
+from models.bundle import load_bundle
+from models.selftest import CROPS, drawn
+from tests.cloud_sync.a_device import until
+
+SITE = "store-1"
+QUICK = Limits(seconds=0.0, decisions=CROPS, early=CROPS, slower=20.0, slack_ms=1_000.0)
+"""A probation that ends once every product has been seen; the machine of a test may be busy."""
+
+
+class Box:
+    """A box at a broker; `decide` has it look at a product, as a camera would."""
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        root: bytes,
+        packaged: Path,
+        *,
+        name: str = "box-1",
+        limits: Limits = QUICK,
+        trial: Callable[[Path], float] | None = None,
+        **options: Any,
+    ) -> None:
+        self.address = Address(SITE, name)
+        self.port = port
+        self.slots = Slots(folder, load_bundle)
+        begin(self.slots, limits)
+        first = load_bundle(self.slots.current or packaged)
+        recogniser = Recogniser(first, runtime="openvino", threads=1)
+        self.serving = Serving(packaged, recogniser, "openvino")
+        self.line = BundleLine(self.address, "127.0.0.1", port)
+        self.installer = Installer(
+            self.slots,
+            self.line,
+            root,
+            packaged,
+            self.serving,
+            name_of,
+            trial or partial(try_bundle, runtime="openvino"),
+            limits=limits,
+            **{"again_s": 0.5, **options},
+        )
+        self.reports: list[BundleReported] = []
+        self._report = self.line.report
+        self.line.report = self._note  # type: ignore[method-assign]
+        self.installer.start()
+
+    def _note(self, reported: BundleReported) -> None:
+        self.reports.append(reported)
+        self._report(reported)
+
+    @property
+    def running(self) -> tuple[str, int]:
+        """The bundle that decides."""
+        return self.serving.bundle.bundle_id, self.serving.bundle.version
+
+    @property
+    def status(self) -> Status:
+        return self.installer.status
+
+    def want(self, version: int, bundle: str | None = "drinks") -> None:
+        """The hub tells it what to run."""
+        assign("127.0.0.1", self.port, [self.address], bundle, version)
+
+    def decide(self, times: int = CROPS) -> list[str | None]:
+        """Look at the self-test's products, in turn."""
+        crops = [drawn(number % CROPS) for number in range(times)]
+        return [self.serving.decide([np.asarray(crop, np.uint8)]).sku for crop in crops]
+
+    def comes_to(self, phase: str, version: int, within_s: float = 90.0) -> Status:
+        """Wait until the wanted version is in a phase."""
+        until(lambda: (self.status.phase, self.status.version) == (phase, version), within_s)
+        return self.status
+
+    def refuses(self, version: int, within_s: float = 90.0) -> str:
+        """Wait for a refusal; return its reason."""
+        return self.comes_to("refused", version, within_s).reason
+
+    def stop(self) -> None:
+        self.installer.stop()
+
+
+def settle(seconds: float) -> None:
+    """Let the box go on for a while, to see that nothing more happens."""
+    time.sleep(seconds)
