@@ -25,7 +25,7 @@ from models.bundle import Bundle, BundleError, load_bundle
 
 WITHIN_S = 120.0
 MEMORY_BYTES = 4 * 1024**3
-ROUNDS = 5
+ROUNDS, ROUNDS_S = 5, 5.0
 UNIT = 1e-2
 """How far an embedding's length may be from 1."""
 
@@ -86,9 +86,11 @@ def passes(bundle: Bundle, runtime: str) -> float:
         if not abs(length - 1.0) < UNIT:
             raise BundleError(f"group {group.name}: an embedding of length {length:.3f}, not 1")
     recogniser.check()
-    fastest_s = float("inf")
+    fastest_s, until = float("inf"), time.perf_counter() + ROUNDS_S
     for _ in range(ROUNDS):
         for crop in crops:
+            if time.perf_counter() > until and fastest_s < float("inf"):
+                break
             started = time.perf_counter()
             recogniser.decide([crop])
             fastest_s = min(fastest_s, time.perf_counter() - started)

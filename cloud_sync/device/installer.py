@@ -37,6 +37,7 @@ TICK_S = 0.5
 REPORT_EVERY_S = 30.0
 PROGRESS_EVERY_S = 1.0
 SAVE_EVERY_S, SAVE_SELDOM_S = 10.0, 300.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 AGAIN_S = 15.0
 AGAIN_MOST_S = 3600.0
 
@@ -136,7 +137,7 @@ class Installer:
             self._thread.join()
             self._line.stop()
         try:
-            self._slots.change(running=False, measures=self._measures())
+            self._slots.change(running="", measures=self._measures())
         except OSError as error:
             log.error("the state of the bundles cannot be written: %s", error)
 
@@ -150,8 +151,7 @@ class Installer:
                 self._pursue()
             except OSError as error:
                 self._make_room(error)
-                reason = (error.strerror or str(error)).lower()
-                self._put_off(f"the disk does not take it: {reason}")
+                self._put_off(f"the disk does not take it: {error.strerror or error}")
             if time.monotonic() - self._told_at > REPORT_EVERY_S:
                 self._report()
             self._line.wait(TICK_S)
@@ -365,12 +365,14 @@ class Installer:
         )
 
 
-def begin(slots: Slots, limits: Limits | None = None) -> None:
+def begin(slots: Slots, limits: Limits | None = None, boot: str | None = None) -> None:
     """Come up: go back where a bundle on probation has brought the appliance down too often.
 
-    Called before the bundle is opened. Raises OSError where the state cannot be written.
+    Called before the bundle is opened. boot: names this start of the machine, None asks the kernel;
+    when the power went, that was not the bundle's fault.
+    Raises OSError where the state cannot be written.
     """
-    slots.begin()
+    slots.begin(BOOT_ID.read_text().strip() if boot is None else boot)
     if slots.state.probation is not None:
         wrong = fault(slots.state.measures, slots.state.before, limits or Limits())
         if wrong is not None:

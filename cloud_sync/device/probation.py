@@ -18,8 +18,8 @@ ENOUGH = 20
 class Limits:
     """When a bundle is kept, and when it is taken back.
 
-    seconds, decisions: it has to run for as long, and decide as much, to be kept; in a store so
-    quiet that it never does, ten times the seconds are enough.
+    seconds, decisions: it has to run for as long, and decide as much, to be kept.
+    quiet_s: kept after so long in any case, in a store so quiet that it never decides that much.
     early: decisions from which it may be taken back. unknown, errors: how much larger its shares
     may be than the old one's. slower: how many times slower it may decide, beyond slack_ms.
     restarts: how often the appliance may come back without having been told to stop.
@@ -27,6 +27,7 @@ class Limits:
 
     seconds: float = 600.0
     decisions: int = 20
+    quiet_s: float = 24 * 3600.0
     early: int = 8
     unknown: float = 0.25
     errors: float = 0.05
@@ -64,6 +65,6 @@ def fault(now: BundleMeasures, before: BundleMeasures | None, limits: Limits) ->
 
 def is_kept(now: BundleMeasures, limits: Limits) -> bool:
     """Say whether a bundle without fault has been tried for long enough."""
-    if now.seconds >= 10 * limits.seconds:
+    if now.seconds >= limits.quiet_s:
         return True
     return now.seconds >= limits.seconds and now.decisions >= limits.decisions

@@ -62,7 +62,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a box knows of its bundles.
 
     current: the slot that runs; None: the bundle that came with the package.
-    running: whether an appliance is up, or was when the power went.
+    running: names the start of the machine at which an appliance came up that has not said goodbye.
     measures, before: of the bundle that runs, and of the one before it.
     trusted: by role, the highest version of metadata that was ever verified here.
     trial_ms: by digest, how long a bundle's self-test took a crop.
@@ -72,7 +72,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     slots: dict[Slot, SlotInfo] = {}
     probation: Probation | None = None
     refused: tuple[Refusal, ...] = ()
-    running: bool = False
+    running: str = ""
     measures: BundleMeasures = BundleMeasures()
     before: BundleMeasures | None = None
     trusted: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
@@ -125,12 +125,15 @@ class Slots:
         others = [one for one in self.state.refused if one.digest != refusal.digest]
         self.change(refused=(*others[-REFUSED_KEPT + 1 :], refusal), **changes)
 
-    def begin(self) -> None:
-        """Note that an appliance comes up; one that fell counts against its bundle."""
+    def begin(self, boot: str) -> None:
+        """Note that an appliance comes up; one that fell counts against its bundle.
+
+        boot: names this start of the machine; one that fell together with it does not count.
+        """
         measures = self.state.measures
-        if self.state.running and self.state.probation is not None:
+        if self.state.running == boot and self.state.probation is not None:
             measures = msgspec.structs.replace(measures, restarts=measures.restarts + 1)
-        self.change(running=True, measures=measures)
+        self.change(running=boot, measures=measures)
 
     def switch(self, slot: Slot | None) -> None:
         """Let another slot run; a bundle in it is on probation until `commit`."""

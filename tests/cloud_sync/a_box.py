@@ -43,12 +43,13 @@ class Box:
         name: str = "box-1",
         limits: Limits = QUICK,
         trial: Callable[[Path], float] | None = None,
+        boot: str = "one boot",
         **options: Any,
     ) -> None:
         self.address = Address(SITE, name)
         self.port = port
         self.slots = Slots(folder, load_bundle)
-        begin(self.slots, limits)
+        begin(self.slots, limits, boot)
         first = load_bundle(self.slots.current or packaged)
         recogniser = Recogniser(first, runtime="openvino", threads=1)
         self.serving = Serving(packaged, recogniser, "openvino")
