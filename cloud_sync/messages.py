@@ -1,9 +1,10 @@
 """Every payload that crosses the broker, versioned and typed.
 
 The device writes entries of its ledger (`SessionOpened`, `SessionClosed`, `ItemBooked`,
-`LineSettled`) and its `Telemetry`; the hub answers with an `Ack` and sends commands, which the
-device answers with a `Reply`. The same bytes lie in the device's ledger, travel through the broker
-and are kept by the hub. Ground floor: imports none of ours.
+`LineSettled`) and its `Telemetry`; the hub answers with an `Ack`, or asks for what it misses
+(`Resend`), and sends commands, which the device answers with a `Reply`. The same bytes lie in the
+device's ledger, travel through the broker and are kept by the hub. Ground floor: imports none of
+ours.
 
 Bytes from outside are untrusted: `decode` checks size, types and ranges of everything it lets
 through. A payload of a schema newer than ours comes back as `Unread`, raw, so that whoever reads
@@ -175,13 +176,26 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     ranges: Annotated[tuple[tuple[Sequence, Sequence], ...], msgspec.Meta(max_length=5_000)]
 
 
+class Resend(Message, frozen=True, kw_only=True, tag="resend"):
+    """The hub misses these entries of a ledger, which the device holds for done: send them again.
+
+    A hub that was restored from a backup asks for what it had acknowledged since.
+    """
+
+    ledger: Name
+    ranges: Annotated[tuple[tuple[Sequence, Sequence], ...], msgspec.Meta(max_length=1_000)]
+
+
 class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     """How a device is: its birth when it connects, from time to time, and its last will.
 
     waiting: entries that the hub has not acknowledged; last_sequence: newest entry of the ledger.
+    connection: names one connection of the device, so that a will that comes late is not taken for
+    the end of the next one.
     """
 
     online: bool
+    connection: Name | None = None
     at: float
     ledger: Name
     waiting: Count = 0
@@ -211,7 +225,7 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
 
 LedgerEntry = SessionOpened | SessionClosed | ItemBooked | LineSettled
 Command = OpenSession | CloseSession
-AnyMessage = LedgerEntry | Ack | Telemetry | Command | Reply
+AnyMessage = LedgerEntry | Ack | Resend | Telemetry | Command | Reply
 
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)

@@ -9,7 +9,7 @@ from paho.mqtt.properties import Properties
 
 
 def make_client(client_id: str, *, manual_ack: bool = False) -> paho.Client:
-    """Make an MQTT 5 client that reconnects by itself, with back-off from 1 to 60 seconds.
+    """Make an MQTT 5 client that reconnects by itself, with back-off from 1 to 30 seconds.
 
     It holds back nothing: who publishes bounds what is under way.
     manual_ack: a message that came is acknowledged when the caller says so.
@@ -18,7 +18,7 @@ def make_client(client_id: str, *, manual_ack: bool = False) -> paho.Client:
         CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
     )
     client.max_inflight_messages_set(0)
-    client.reconnect_delay_set(min_delay=1, max_delay=60)
+    client.reconnect_delay_set(min_delay=1, max_delay=30)
     return client
 
 

@@ -19,12 +19,12 @@ class Channel(StrEnum):
 
     TELEMETRY = "telemetry"  # device: retained; birth, state, last will
     EVENTS = "events"  # device: entries of its ledger
-    ACKS = "acks"  # hub: what it has committed
+    ACKS = "acks"  # hub: what it has committed, and what it misses
     COMMANDS = "commands"  # whoever may command the device
     REPLIES = "replies"  # device: answers, where a command names no response topic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Address:
     """One device of one site. Raises MessageError where either cannot be a name."""
 

@@ -15,6 +15,7 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +32,9 @@ from cloud_sync.messages import (
     MessageError,
     OpenSession,
     Reply,
+    Resend,
     Telemetry,
     decode,
-    decode_as,
     encode,
 )
 from cloud_sync.mqtt import connect_properties, make_client, publish_properties
@@ -88,7 +89,7 @@ class _Asked:
     correlation: bytes | None
 
 
-_Happening = _Connected | _Disconnected | _NobodyListens | _Asked | Ack
+_Happening = _Connected | _Disconnected | _NobodyListens | _Asked | Ack | Resend
 
 
 class Agent:
@@ -129,6 +130,7 @@ class Agent:
         self._most = window
         self._window = Window(self._outbox, window, resend_after_s)
         self._inbox: queue.Queue[_Happening] = queue.Queue(INBOX)
+        self._connection = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
@@ -166,9 +168,7 @@ class Agent:
     def _make_client(self) -> mqtt.Client:
         address = self._address
         client = make_client(f"shelfgate/{address.site}/{address.device}")
-        client.will_set(
-            address.topic(Channel.TELEMETRY), encode(self._telemetry(False)), qos=1, retain=True
-        )
+        client.on_pre_connect = self._before_connecting
         client.on_connect = self._when_connected
         client.on_disconnect = self._when_disconnected
         client.on_connect_fail = lambda *_: self._put(_Disconnected("the broker does not answer"))
@@ -177,6 +177,16 @@ class Agent:
         return client
 
     # The MQTT client's thread.
+
+    def _before_connecting(self, client: mqtt.Client, _: Any) -> None:
+        """Leave a will that names this connection and no other."""
+        self._connection = uuid.uuid4().hex[:16]
+        try:
+            will = encode(self._telemetry(False))
+        except LedgerError as error:
+            log.error("no last will: %s", error)
+            return
+        client.will_set(self._address.topic(Channel.TELEMETRY), will, qos=1, retain=True)
 
     def _when_connected(
         self, client: mqtt.Client, _: Any, __: Any, reason: Any, properties: Any
@@ -199,7 +209,10 @@ class Agent:
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):
             try:
-                self._put(decode_as(Ack, bytes(message.payload)))
+                said = decode(bytes(message.payload))
+                if not isinstance(said, Ack | Resend):
+                    raise MessageError(f"a {type(said).__name__} where an Ack belongs")
+                self._put(said)
             except MessageError as error:
                 log.warning("an acknowledgement that cannot be read: %s", error)
         else:
@@ -252,9 +265,15 @@ class Agent:
             self._window.done([one for ack in ours for one in ack.ranges])
             self._state = replace(self._state, hub_at=time.time(), problem=None)
 
-    def _take(self, happening: _Connected | _Disconnected | _NobodyListens | _Asked) -> None:
+    def _take(
+        self, happening: _Connected | _Disconnected | _NobodyListens | _Asked | Resend
+    ) -> None:
         if isinstance(happening, _Asked):
             self._answer(happening)
+        elif isinstance(happening, Resend):
+            if happening.ledger == self._outbox.ledger_id:
+                count = self._window.again(happening.ranges)
+                log.warning("the hub misses entries; %d are sent again", count)
         elif isinstance(happening, _NobodyListens):
             self._window.nobody_listens()
             self._state = replace(self._state, problem="no hub listens at the broker")
@@ -307,6 +326,7 @@ class Agent:
     def _telemetry(self, online: bool) -> Telemetry:
         return Telemetry(
             online=online,
+            connection=self._connection or None,
             at=time.time(),
             ledger=self._outbox.ledger_id,
             waiting=self._outbox.depth(),

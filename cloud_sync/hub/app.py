@@ -15,6 +15,7 @@ from cloud_sync.hub import answers
 from cloud_sync.hub.carts import Carts
 from cloud_sync.hub.database import DatabaseError, check
 from cloud_sync.hub.ingest import Ingest
+from cloud_sync.hub.workers import Workers
 from cloud_sync.messages import NAME_PATTERN
 
 PATTERN = NAME_PATTERN.replace(r"\A", "^").replace(r"\Z", "$")
@@ -25,7 +26,7 @@ After = Annotated[int, Query(ge=0, le=2**53)]
 Name = Annotated[str | None, Query(pattern=PATTERN)]
 
 
-def create_app(engine: Engine, ingest: Ingest | None = None) -> FastAPI:
+def create_app(engine: Engine, ingest: Ingest | Workers | None = None) -> FastAPI:
     """Put the hub together.
 
     ingest: started and stopped with the app; None for an API alone.
@@ -98,7 +99,7 @@ def _carts(carts: Carts) -> APIRouter:
     return router
 
 
-def _health(engine: Engine, ingest: Ingest | None) -> APIRouter:
+def _health(engine: Engine, ingest: Ingest | Workers | None) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")

@@ -35,7 +35,8 @@ def open_database(url: str) -> Engine:
             raise DatabaseError(f"database {backend!r}: the hub knows {' and '.join(KNOWN)}")
         if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite")
+        waits = {} if backend == "sqlite" else {"connect_args": {"connect_timeout": 10}}
+        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite", **waits)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise DatabaseError(f"database {url!r}: {error}") from error
     except OSError as error:
@@ -54,7 +55,7 @@ def migrate(engine: Engine) -> str:
             command.upgrade(configuration, "head")
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database cannot be migrated: {error}") from error
-    return _head()
+    return latest_revision()
 
 
 def check(engine: Engine) -> None:
@@ -64,14 +65,15 @@ def check(engine: Engine) -> None:
             revision = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database does not answer: {error}") from error
-    if revision != _head():
+    if revision != latest_revision():
         raise DatabaseError(
-            f"the database's schema is {revision or 'empty'}, this hub needs {_head()}: "
+            f"the database's schema is {revision or 'empty'}, this hub needs {latest_revision()}: "
             "run `shelfgate hub migrate`"
         )
 
 
-def _head() -> str:
+def latest_revision() -> str:
+    """Give the schema's revision that this version works with."""
     return str(ScriptDirectory.from_config(_configuration()).get_current_head())
 
 
