@@ -14,7 +14,7 @@ can keep it; the fields of `Head` keep their meaning in every future schema.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ FileName = Annotated[
     str, msgspec.Meta(pattern=r"\A(?![/\\])(?!.*\.\.)[^\x00-\x1f]+\Z", max_length=300)
 ]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Sequence = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -223,9 +224,80 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
+# Steering a device: what it should be, what it is, and what a person asks of it.
+
+
+class Desired(Message, frozen=True, kw_only=True, tag="desired"):
+    """What the hub wants of a device; retained, so that one who was away finds it.
+
+    version: rises with every change; a device takes no older one.
+    bundle: "name version" of what it should run; None for whatever it has.
+    rollout: which rollout says so.
+    """
+
+    version: Count
+    bundle: Text | None = None
+    rollout: Name | None = None
+
+
+State = Literal["running", "downloading", "installing", "probation", "failed"]
+
+
+class Reported(Message, frozen=True, kw_only=True, tag="reported"):
+    """What a device has made of it; retained.
+
+    desired_version: the newest wish it knows, 0 for none. bundle: what runs now.
+    state: "failed": the wish could not be fulfilled, failed_bundle and detail say which and why,
+    and bundle is what it went on with.
+    unread: payloads of newer schemas that it keeps because it cannot read them.
+    """
+
+    desired_version: Count = 0
+    bundle: Text | None = None
+    state: State = "running"
+    failed_bundle: Text | None = None
+    detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    unread: Count = 0
+
+
+class SettleItem(Message, frozen=True, kw_only=True, tag="settle_item"):
+    """Command: somebody at the hub says what an item was; sku and session None: it was nothing."""
+
+    item: EventId
+    sku: Text | None
+    session: Name | None
+    by: Text
+
+
+class SendEvidence(Message, frozen=True, kw_only=True, tag="send_evidence"):
+    """Command: somebody at the hub wants to see the pictures behind an item."""
+
+    item: EventId
+
+
+class Evidence(Message, frozen=True, kw_only=True, tag="evidence"):
+    """A picture behind an item: a JPEG file (base64 in the JSON) and its SHA-256.
+
+    name: as in the item's evidence. The hub acknowledges it by an EvidenceAck.
+    """
+
+    item: EventId
+    name: FileName
+    sha256: Digest
+    data: Annotated[bytes, msgspec.Meta(max_length=180_000)]
+
+
+class EvidenceAck(Message, frozen=True, kw_only=True, tag="evidence_ack"):
+    """The hub keeps a picture."""
+
+    item: EventId
+    name: FileName
+
+
 LedgerEntry = SessionOpened | SessionClosed | ItemBooked | LineSettled
-Command = OpenSession | CloseSession
-AnyMessage = LedgerEntry | Ack | Resend | Telemetry | Command | Reply
+Command = OpenSession | CloseSession | SettleItem | SendEvidence
+Steering = Desired | Reported | Evidence | EvidenceAck
+AnyMessage = LedgerEntry | Ack | Resend | Telemetry | Command | Reply | Steering
 
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)
@@ -283,6 +355,12 @@ def decode_as(kind: type[M], payload: bytes) -> M:
     if not isinstance(message, kind):
         raise MessageError(f"a {type(message).__name__} where a {kind.__name__} belongs")
     return message
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (2020-12) of every message; docs/protocol.schema.json is this."""
+    schema = msgspec.json.schema(AnyMessage)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _peek(payload: bytes) -> Head | None:

@@ -21,7 +21,11 @@ class Channel(StrEnum):
     EVENTS = "events"  # device: entries of its ledger
     ACKS = "acks"  # hub: what it has committed, and what it misses
     COMMANDS = "commands"  # whoever may command the device
-    REPLIES = "replies"  # device: answers, where a command names no response topic
+    REPLIES = "replies"  # device: answers, where a command names no other response topic
+    # Steering a device.
+    DESIRED = "desired"  # hub: retained; what the device should be
+    REPORTED = "reported"  # device: retained; what it has made of it
+    EVIDENCE = "evidence"  # device: pictures, behind everything else
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +42,10 @@ class Address:
                     f"{what} id {name!r}: 1 to 100 letters, digits and . _ : @ ~ -, "
                     "and a letter or digit first"
                 )
+
+    def __str__(self) -> str:
+        """Write it as site/device."""
+        return f"{self.site}/{self.device}"
 
     def topic(self, channel: Channel) -> str:
         """Give the name of one of the device's topics."""

@@ -1,69 +1,58 @@
-"""`shelfgate hub`: run the hub and look after its database."""
+"""`shelfgate hub`: run the hub, look after its database, and steer the fleet."""
 
 from __future__ import annotations
 
 import json
-import logging
+import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
 import click
 import uvicorn
-from sqlalchemy import Engine
 
+from cloud_sync.hub import command_options as options
 from cloud_sync.hub.app import create_app
-from cloud_sync.hub.database import DatabaseError, check, open_database
+from cloud_sync.hub.command_options import BadInput, BrokerLine
+from cloud_sync.hub.courier import Courier
+from cloud_sync.hub.database import DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
+from cloud_sync.hub.fleet_commands import (
+    audit,
+    bundle,
+    cart,
+    device,
+    group,
+    receipt,
+    review,
+    site,
+    token,
+)
 from cloud_sync.hub.ingest import Ingest
+from cloud_sync.hub.logs import set_up_logs
+from cloud_sync.hub.rollout_commands import rollout
 from cloud_sync.hub.store import Store
 from cloud_sync.hub.workers import Workers
-from cloud_sync.messages import is_name
 
-F = TypeVar("F", bound=Callable[..., None])
-
-DEFAULT_DATABASE = "state/hub.db"
-
-
-class BadInput(click.ClickException):
-    """What was given cannot be used: one line, exit code 2."""
-
-    exit_code = 2
-
-
-def _database(command: F) -> F:
-    return click.option(
-        "--database",
-        default=DEFAULT_DATABASE,
-        show_default=True,
-        envvar="SHELFGATE_HUB_DATABASE",
-        metavar="URL",
-        help="An SQLite file, or a URL such as postgresql+psycopg://user@host/hub.",
-    )(command)
-
-
-def _broker(command: F) -> F:
-    host = click.option(
-        "--broker-host", default="127.0.0.1", show_default=True, help="The broker's host."
-    )
-    port = click.option("--broker-port", default=1883, show_default=True, help="The broker's port.")
-    return host(port(command))
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.group()
 def hub() -> None:
-    """The hub: takes the devices' events in and answers for their carts.
+    """The hub: takes the devices' events in, answers for their carts, steers them.
 
     Example: shelfgate hub migrate && shelfgate hub serve --broker-port 1883
     """
 
 
+for command in (audit, bundle, cart, device, group, receipt, review, rollout, site, token):
+    hub.add_command(command)
+
+
 @hub.command()
-@_database
-@_broker
+@options.database_option
+@options.broker_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
 @click.option("--port", default=8090, show_default=True, help="Its port; 0 for a free one.")
 @click.option("--worker", default="1", show_default=True, help="This hub's own name.")
@@ -75,61 +64,70 @@ def hub() -> None:
     help="Ingest workers: 1 in this process, more in processes of their own, 0 for the API alone.",
 )
 @click.option("--migrate", is_flag=True, help="Bring the database up to date first.")
+@click.option("--open", "is_open", is_flag=True, help="Ask nobody for a token; loopback only.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the API is as JSON.")
 def serve(
     database: str,
-    broker_host: str,
-    broker_port: int,
+    broker: BrokerLine,
     host: str,
     port: int,
     worker: str,
     workers: int,
     migrate: bool,
+    is_open: bool,
     as_json: bool,
 ) -> None:
     """Take events in from the broker and serve the API, until interrupted.
 
+    The first token: shelfgate hub token create NAME --role admin
+
     Example: shelfgate hub serve --database state/hub.db --broker-port 1883 --port 8090
     """
-    _begin(worker)
-    engine = _opened(database, migrate)
+    options.hub_name(worker)
+    if is_open and host not in LOOPBACK:
+        raise BadInput(f"--open lets everybody do everything: not on {host}, only on 127.0.0.1")
+    set_up_logs()
+    engine = options.opened(database, migrate=migrate)
     listener = _listen(host, port)
     url = f"http://{host}:{listener.getsockname()[1]}"
     click.echo(json.dumps({"api": url}) if as_json else f"The hub's API is at {url}/docs")
     sys.stdout.flush()
+    courier = Courier(broker.host, broker.port, worker, broker.certificates)
     ingest: Ingest | Workers | None = None
     if workers == 1:
-        ingest = Ingest(Store(engine), broker_host, broker_port, worker)
+        ingest = Ingest(Store(engine), broker.host, broker.port, worker, broker.certificates)
     elif workers > 1:
-        command = ["hub", "ingest", "--database", database, "--until-input-ends"]
-        command += ["--broker-host", broker_host, "--broker-port", str(broker_port)]
-        ingest = Workers([f"{worker}.{number + 1}" for number in range(workers)], command)
-    app = create_app(engine, ingest)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    server.run(sockets=[listener])
+        names = [f"{worker}.{number + 1}" for number in range(workers)]
+        # A database's address may hold a password, and arguments are for everybody to see.
+        environment = {**os.environ, options.DATABASE_VARIABLE: database}
+        command = ["hub", "ingest", "--until-input-ends", *broker.arguments]
+        ingest = Workers(names, command, environment)
+    app = create_app(engine, ingest, courier, is_open=is_open)
+    config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 @hub.command()
-@_database
-@_broker
+@options.database_option
+@options.broker_options
 @click.option("--worker", default="1", show_default=True, help="This worker's own name.")
 @click.option("--until-input-ends", is_flag=True, help="Stop when standard input does.")
-def ingest(
-    database: str, broker_host: str, broker_port: int, worker: str, until_input_ends: bool
-) -> None:
+def ingest(database: str, broker: BrokerLine, worker: str, until_input_ends: bool) -> None:
     """Run one ingest worker without an API; as many as you like share the work.
 
     Prints a line of JSON whenever what keeps it from working changes.
 
     Example: shelfgate hub ingest --database postgresql+psycopg://hub@db/hub --worker b1
     """
-    _begin(worker)
-    running = Ingest(Store(_opened(database, migrate=False)), broker_host, broker_port, worker)
+    options.hub_name(worker)
+    set_up_logs()
+    store = Store(options.opened(database))
+    running = Ingest(store, broker.host, broker.port, worker, broker.certificates)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if until_input_ends:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
     running.start()
     said: object = ()
     while not stop.wait(0.2):
@@ -141,8 +139,8 @@ def ingest(
 
 
 @hub.command()
-@_database
-@click.option("--json", "as_json", is_flag=True, help="Print the revision as JSON.")
+@options.database_option
+@options.json_option
 def migrate(database: str, as_json: bool) -> None:
     """Make the database's tables, or bring them up to date.
 
@@ -155,24 +153,9 @@ def migrate(database: str, as_json: bool) -> None:
     click.echo(json.dumps({"revision": revision}) if as_json else f"Schema {revision}")
 
 
-def _begin(worker: str) -> None:
-    if not is_name(worker):
-        raise BadInput(f"--worker {worker!r}: letters, digits and . _ : @ ~ - only")
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _opened(database: str, migrate: bool) -> Engine:
-    try:
-        engine = open_database(database)
-        if migrate:
-            migrate_database(engine)
-        check(engine)
-    except DatabaseError as error:
-        raise BadInput(str(error)) from error
-    return engine
+def _wait_for_end(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
 
 
 def _listen(host: str, port: int) -> socket.socket:

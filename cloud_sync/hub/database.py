@@ -14,6 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from cloud_sync.hub.logs import without_secrets
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 KNOWN = ("sqlite", "postgresql")
 
@@ -38,9 +40,9 @@ def open_database(url: str) -> Engine:
         waits = {} if backend == "sqlite" else {"connect_args": {"connect_timeout": 10}}
         engine = create_engine(parsed, pool_pre_ping=backend != "sqlite", **waits)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise DatabaseError(f"database {url!r}: {error}") from error
+        raise DatabaseError(f"database {_shown(url)}: {error}") from error
     except OSError as error:
-        raise DatabaseError(f"database {url!r}: {error.strerror}") from error
+        raise DatabaseError(f"database {_shown(url)}: {error.strerror}") from error
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -75,6 +77,11 @@ def check(engine: Engine) -> None:
 def latest_revision() -> str:
     """Give the schema's revision that this version works with."""
     return str(ScriptDirectory.from_config(_configuration()).get_current_head())
+
+
+def _shown(url: str) -> str:
+    """Give a URL as it may be shown: without its password."""
+    return repr(without_secrets(url))
 
 
 def _configuration() -> Config:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_sync.hub.store import Arrived, Store, Taken, ranges
 from cloud_sync.messages import Ack, Resend, encode
-from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.mqtt import Certificates, connect_properties, make_client
 from cloud_sync.topics import Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ ROSTER_S = 10.0
 BATCH_MOST = 500
 AT_LEAST_ONCE = SubscribeOptions(qos=1)
 GROUP = "hub"
-TAKEN = (Channel.EVENTS, Channel.TELEMETRY)
+TAKEN = (Channel.EVENTS, Channel.TELEMETRY, Channel.REPORTED)
 """What workers share among them."""
 
-ROSTER = (every_device(Channel.TELEMETRY),)
+ROSTER = (every_device(Channel.TELEMETRY), every_device(Channel.REPORTED))
 """What each worker reads at its start: a shared subscription gets no retained messages."""
 
 LOOK_S = 1.0
@@ -60,7 +60,14 @@ class Ingest:
     store: where it writes. start() returns at once; stop() leaves the rest to the devices.
     """
 
-    def __init__(self, store: Store, host: str, port: int, worker: str = "1") -> None:
+    def __init__(
+        self,
+        store: Store,
+        host: str,
+        port: int,
+        worker: str = "1",
+        certificates: Certificates | None = None,
+    ) -> None:
         self._store = store
         self._host, self._port = host, port
         self._deliveries: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
@@ -71,6 +78,8 @@ class Ingest:
         self._database_problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
         self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
+        if certificates is not None:
+            certificates.use_for(self._client)
         self._client.on_connect = self._when_connected
         self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected

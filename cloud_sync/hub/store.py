@@ -12,11 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud_sync.hub.gaps import look_for_gaps
+from cloud_sync.hub.shadows import note_reported
 from cloud_sync.hub.tables import Base, DeviceRow, EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import (
     LedgerEntry,
     LineSettled,
     MessageError,
+    Reported,
     SessionClosed,
     SessionOpened,
     Telemetry,
@@ -58,6 +60,7 @@ class _Batch:
     devices: dict[tuple[str, str], Row] = field(default_factory=dict)
     wills: dict[tuple[str, str], Row] = field(default_factory=dict)
     telemetry: dict[Address, Telemetry] = field(default_factory=dict)
+    reported: list[tuple[Address, Reported]] = field(default_factory=list)
     unread: list[Row] = field(default_factory=list)
     sequences: dict[tuple[Address, str], list[int]] = field(default_factory=dict)
 
@@ -94,6 +97,7 @@ class Store:
             # A will may come after the birth that follows it: it ends its own connection only.
             ends = DeviceRow.connection.is_not_distinct_from
             self._upsert(connection, DeviceRow, list(batch.wills.values()), DEVICE_COLUMNS, ends)
+            note_reported(connection, batch.reported, self._clock())
             self._once(connection, UnreadRow, batch.unread, ("digest",))
             missing = {
                 (address, telemetry.ledger): runs
@@ -118,6 +122,8 @@ class Store:
             elif channel is Channel.EVENTS and isinstance(message, LedgerEntry):
                 self._event(batch, address, message, arrived.payload)
                 _note(batch, address, message.ledger, message.sequence)
+            elif channel is Channel.REPORTED and isinstance(message, Reported):
+                batch.reported.append((address, message))
             elif channel is Channel.TELEMETRY and isinstance(message, Telemetry):
                 self._device(batch, address, message, arrived.retained)
             else:

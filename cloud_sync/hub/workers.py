@@ -12,7 +12,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ END_S = 15.0
 class Worker:
     """One process, and what it last said. command: its arguments after `shelfgate`."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        self._name, self._command = name, command
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._name, self._command, self._environment = name, command, environment
         self.problem: str | None = "not started yet"
         self._again_s = LOOK_S
         self.start()
@@ -34,6 +34,7 @@ class Worker:
         """Start it, or start it again."""
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from edge.cli import main; main()", *self._command],
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,11 +62,13 @@ class Worker:
 class Workers:
     """So many workers; the same face as one `cloud_sync.hub.ingest.Ingest`.
 
-    command: arguments of `shelfgate` for a worker, without its name.
+    command: arguments of `shelfgate` for a worker, without its name. environment: its variables.
     """
 
-    def __init__(self, names: Sequence[str], command: Sequence[str]) -> None:
-        self._names, self._command = names, command
+    def __init__(
+        self, names: Sequence[str], command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        self._names, self._command, self._environment = names, command, environment
         self._workers: list[Worker] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="workers", daemon=True)
@@ -79,7 +82,10 @@ class Workers:
 
     def start(self) -> None:
         """Start them all."""
-        self._workers = [Worker(name, [*self._command, "--worker", name]) for name in self._names]
+        self._workers = [
+            Worker(name, [*self._command, "--worker", name], self._environment)
+            for name in self._names
+        ]
         self._thread.start()
 
     def stop(self) -> None:

@@ -81,7 +81,7 @@ class HubProcess:
 
     def start(self) -> None:
         """Start, or start again."""
-        arguments = ["hub", "serve", "--migrate", "--json", "--port", "0"]
+        arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
         arguments += ["--database", self._database, "--broker-port", str(self._broker_port)]
         self._process = subprocess.Popen(
             [

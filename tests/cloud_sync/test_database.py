@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def api(store: Store) -> TestClient:
-    return TestClient(create_app(store._engine))
+    return TestClient(create_app(store._engine, is_open=True))
 
 
 def opened(session: str, sequence: int) -> SessionOpened:
@@ -147,7 +147,7 @@ def test_a_wrong_question_is_refused(api: TestClient, path: str) -> None:
 def test_health_says_what_is_wrong(tmp_path: Path, api: TestClient) -> None:
     assert api.get("/healthz").json()["ok"]
     assert api.get("/readyz").json() == {"ok": True, "problem": None}
-    empty = TestClient(create_app(open_database(str(tmp_path / "empty.db"))))
+    empty = TestClient(create_app(open_database(str(tmp_path / "empty.db")), is_open=True))
     answer = empty.get("/readyz")
     assert (answer.status_code, "hub migrate" in answer.json()["problem"]) == (503, True)
     assert empty.get("/carts").status_code == 503
