@@ -28,6 +28,12 @@ class Channel(StrEnum):
     EVIDENCE = "evidence"  # device: pictures, behind everything else
 
 
+FROM_DEVICE = frozenset(
+    {Channel.TELEMETRY, Channel.EVENTS, Channel.REPLIES, Channel.REPORTED, Channel.EVIDENCE}
+)
+"""What a device may publish; every other channel of its own it may only read."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
     """One device of one site. Raises MessageError where either cannot be a name."""

@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_sync.device.agent import Agent
+from cloud_sync.device.shadow import Shadow
+from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker, Pipeline
 from edge.capture import open_source
-from edge.config import Config
+from edge.config import Config, SyncSettings
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
 from edge.gate import Decision
@@ -98,6 +100,8 @@ class Appliance:
         self.storefront.link = self.agent
 
     def _agent(self, config: Config, bundle: Bundle) -> Agent:
+        self.shadow = Shadow(config.device.state_dir / "desired.json")
+        self.shadow.report(bundle=f"{bundle.bundle_id} {bundle.version}")
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,
@@ -105,6 +109,8 @@ class Appliance:
             config.device.id,
             config.device.site,
             self.storefront.obey,
+            shadow=self.shadow,
+            certificates=_certificates(config.sync),
             bundle=lambda: f"{bundle.bundle_id} {bundle.version}",
         )
         self._parts.callback(agent.stop)
@@ -170,6 +176,21 @@ class OneAtATime:
 def _pipelines(config: Config, bundle: Bundle) -> Sequence[Pipeline]:
     recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
     return [pipeline.build(config, camera, bundle, recogniser) for camera in config.cameras]
+
+
+def _certificates(sync: SyncSettings) -> Certificates | None:
+    """Give what the line needs for TLS. Raises ApplianceError where a file cannot be used."""
+    folder = sync.tls_dir
+    if folder is None:
+        return None
+    certificates = Certificates(folder / "ca.pem", folder / "device.pem", folder / "device.key")
+    try:
+        certificates.context()
+    except OSError as error:
+        raise ApplianceError(
+            f"{folder}: no certificate that can be used: {error.strerror or error}: shelfgate enrol"
+        ) from error
+    return certificates
 
 
 def _lock(state_dir: Path) -> IO[str]:

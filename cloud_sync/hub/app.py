@@ -17,9 +17,11 @@ from cloud_sync.hub.audit import Audit
 from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.carts import Carts
 from cloud_sync.hub.courier import Courier
+from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.fleet import Fleet
 from cloud_sync.hub.health import Metrics, Worker, health_routes
 from cloud_sync.hub.rollouts import Rollouts
+from cloud_sync.hub.routes_enrolment import enrolment_routes
 from cloud_sync.hub.routes_fleet import bundle_routes, fleet_routes, rollout_routes
 from cloud_sync.hub.routes_people import people_routes
 from cloud_sync.hub.routes_stores import review_routes, store_routes
@@ -35,12 +37,14 @@ def create_app(
     ingest: Worker | None = None,
     courier: Courier | None = None,
     *,
+    enrolments: Enrolments | None = None,
     is_open: bool = False,
 ) -> FastAPI:
     """Put the hub together.
 
     ingest: started and stopped with the app; None for an API alone. courier: the way to devices,
-    with which rollouts are stepped; None without a broker. is_open: nobody needs a token.
+    with which rollouts are stepped; None without a broker. enrolments: how boxes are
+    let in; None where that is not done here. is_open: nobody needs a token.
     """
     rollouts = Rollouts(engine)
     parts: list[Worker | Steward] = []
@@ -66,6 +70,7 @@ def create_app(
     app.include_router(fleet_routes(Fleet(engine)))
     app.include_router(bundle_routes(Bundles(engine)))
     app.include_router(rollout_routes(rollouts))
+    app.include_router(enrolment_routes(enrolments))
     app.include_router(people_routes(tokens, Audit(engine)))
     app.include_router(health_routes(engine, ingest, metrics))
     app.middleware("http")(metrics.measure)

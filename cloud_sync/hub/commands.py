@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import click
 import uvicorn
@@ -31,10 +32,13 @@ from cloud_sync.hub.fleet_commands import (
 )
 from cloud_sync.hub.ingest import Ingest
 from cloud_sync.hub.logs import set_up_logs
+from cloud_sync.hub.provision_commands import enrolments_of, provision
 from cloud_sync.hub.rollout_commands import rollout
 from cloud_sync.hub.store import Store
 from cloud_sync.hub.workers import Workers
 
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -46,7 +50,10 @@ def hub() -> None:
     """
 
 
-for command in (audit, bundle, cart, device, group, receipt, review, rollout, site, token):
+for command in (
+    *(audit, bundle, cart, device, group, provision),
+    *(receipt, review, rollout, site, token),
+):
     hub.add_command(command)
 
 
@@ -65,6 +72,9 @@ for command in (audit, bundle, cart, device, group, receipt, review, rollout, si
 )
 @click.option("--migrate", is_flag=True, help="Bring the database up to date first.")
 @click.option("--open", "is_open", is_flag=True, help="Ask nobody for a token; loopback only.")
+@click.option("--tls-cert", type=FILE, help="The API's certificate: serve https.")
+@click.option("--tls-key", type=FILE, help="The API's key.")
+@click.option("--authority", type=FOLDER, help="Let boxes in: folder of `provision broker`.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the API is as JSON.")
 def serve(
     database: str,
@@ -75,6 +85,9 @@ def serve(
     workers: int,
     migrate: bool,
     is_open: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    authority: Path | None,
     as_json: bool,
 ) -> None:
     """Take events in from the broker and serve the API, until interrupted.
@@ -86,10 +99,13 @@ def serve(
     options.hub_name(worker)
     if is_open and host not in LOOPBACK:
         raise BadInput(f"--open lets everybody do everything: not on {host}, only on 127.0.0.1")
+    if (tls_cert is None) is not (tls_key is None):
+        raise BadInput("--tls-cert and --tls-key belong together")
     set_up_logs()
     engine = options.opened(database, migrate=migrate)
+    enrolments = None if authority is None else enrolments_of(database, authority)
     listener = _listen(host, port)
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    url = f"http{'s' if tls_cert else ''}://{host}:{listener.getsockname()[1]}"
     click.echo(json.dumps({"api": url}) if as_json else f"The hub's API is at {url}/docs")
     sys.stdout.flush()
     courier = Courier(broker.host, broker.port, worker, broker.certificates)
@@ -102,8 +118,15 @@ def serve(
         environment = {**os.environ, options.DATABASE_VARIABLE: database}
         command = ["hub", "ingest", "--until-input-ends", *broker.arguments]
         ingest = Workers(names, command, environment)
-    app = create_app(engine, ingest, courier, is_open=is_open)
-    config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False)
+    app = create_app(engine, ingest, courier, enrolments=enrolments, is_open=is_open)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
