@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import IO
 
 from cloud_sync.device.agent import Agent
+from cloud_sync.device.shadow import Shadow
+from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker
 from edge.capture import open_source
-from edge.config import Config
+from edge.config import Config, SyncSettings
 from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
 from edge.ledger import Ledger
@@ -101,7 +103,13 @@ class Appliance:
         if slots is not None and self.agent is not None:
             link = self.agent
             self.installer = updates(
-                config, slots, packaged, serving, lambda: link.state.waiting > 0
+                config,
+                slots,
+                packaged,
+                serving,
+                self.shadow,
+                is_busy=lambda: link.state.waiting > 0,
+                certificates=_certificates(config.sync),
             )
             self._parts.callback(self.installer.stop)
         self.storefront.updates = self.installer
@@ -111,6 +119,9 @@ class Appliance:
         self.storefront.use(bundle)
 
     def _agent(self, config: Config, serving: Serving) -> Agent:
+        bundle = serving.bundle
+        self.shadow = Shadow(config.device.state_dir / "desired.json")
+        self.shadow.report(bundle=f"{bundle.bundle_id} {bundle.version}", digest=bundle.digest)
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,
@@ -118,6 +129,8 @@ class Appliance:
             config.device.id,
             config.device.site,
             self.storefront.obey,
+            shadow=self.shadow,
+            certificates=_certificates(config.sync),
             bundle=lambda: f"{serving.bundle.bundle_id} {serving.bundle.version}",
         )
         self._parts.callback(agent.stop)
@@ -167,6 +180,21 @@ class Appliance:
         with ThreadPoolExecutor(len(self.cameras)) as pool:
             list(pool.map(lambda camera: camera.stop(), self.cameras))
         self.bookkeeper.stop()
+
+
+def _certificates(sync: SyncSettings) -> Certificates | None:
+    """Give what the line needs for TLS. Raises ApplianceError where a file cannot be used."""
+    folder = sync.tls_dir
+    if folder is None:
+        return None
+    certificates = Certificates(folder / "ca.pem", folder / "device.pem", folder / "device.key")
+    try:
+        certificates.context()
+    except OSError as error:
+        raise ApplianceError(
+            f"{folder}: no certificate that can be used: {error.strerror or error}: shelfgate enrol"
+        ) from error
+    return certificates
 
 
 def _lock(state_dir: Path) -> IO[str]:

@@ -111,11 +111,16 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """The store's MQTT broker, by which the hub is reached."""
+    """The MQTT broker by which the hub is reached.
+
+    tls_dir: a folder with ca.pem, device.pem and device.key, as `shelfgate enrol` writes it; None
+    for a line in the clear.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
     port: int = field(default=1883, metadata=_at_least(1, 65535))
+    tls_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cloud_sync.messages import CloseSession, Command, Nearest, OpenSession, Reply
+from cloud_sync.messages import CloseSession, Command, Nearest, OpenSession, Reply, SettleItem
 from edge.bookkeeper import Booked, Bookkeeper
 from edge.camera_screen import camera_picture, camera_state
 from edge.camera_worker import CameraWorker
@@ -82,12 +82,7 @@ class UpdateState(Protocol):
 
     @property
     def bundle(self) -> str | None:
-        """Its name, None for the packaged one."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Its version."""
+        """Its name and version, None where it wants none."""
         ...
 
     @property
@@ -230,14 +225,29 @@ class Storefront:
         self._settle(event_id, None, None, None, None)
 
     def obey(self, command: Command) -> Reply:
-        """Carry out a command of the entry gate's that came over MQTT."""
-        act = self.open_session if isinstance(command, OpenSession) else self.close_session
-        assert isinstance(command, OpenSession | CloseSession)
+        """Carry out a command that came over MQTT, from the entry gate or from the hub."""
         try:
-            act(command.session)
+            if isinstance(command, OpenSession):
+                self.open_session(command.session)
+            elif isinstance(command, CloseSession):
+                self.close_session(command.session)
+            elif isinstance(command, SettleItem):
+                self._settle_as_told(command)
+            else:
+                return Reply(ok=False, detail=f"this box cannot {type(command).__name__}")
         except Refused as error:
             return Reply(ok=False, detail=str(error))
         return Reply(ok=True)
+
+    def _settle_as_told(self, told: SettleItem) -> None:
+        if told.sku is None or told.session is None:
+            self._settle(told.item, None, None, None, None, told.by)
+            return
+        product = self._bundle.catalogue.get(told.sku)
+        if product is None:
+            raise Refused(422, f"the bundle holds no product {told.sku!r}")
+        price, currency = product.price_minor, product.currency
+        self._settle(told.item, told.sku, told.session, price, currency, told.by)
 
     def _settle(
         self,
@@ -246,10 +256,11 @@ class Storefront:
         session_id: str | None,
         price_minor: int | None,
         currency: str | None,
+        by: str = "staff",
     ) -> None:
         try:
             self._ledger.settle(
-                event_id, sku, session_id, price_minor=price_minor, currency=currency
+                event_id, sku, session_id, price_minor=price_minor, currency=currency, by=by
             )
         except (SessionError, SettleError) as error:
             raise Refused(404, str(error)) from error
@@ -367,9 +378,8 @@ class Storefront:
         if self.updates is None:
             return ""
         status = self.updates.status
-        name = f"{status.bundle or 'packaged'} {status.version}"
         words = UPDATES.get(status.phase, "")
-        return words.format(bundle=name, share=status.share, reason=status.reason)
+        return words.format(bundle=status.bundle or "", share=status.share, reason=status.reason)
 
     def _sync(self, waiting: int) -> view.SyncView:
         if self.link is None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from cloud_sync.device.bundle_line import BundleLine
 from cloud_sync.device.installer import Installer, begin
 from cloud_sync.device.probation import Limits
+from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Slots
+from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
 from edge.bundle_trial import try_bundle
 from edge.config import Config
@@ -42,7 +44,10 @@ def updates(
     slots: Slots,
     packaged: Path,
     serving: Serving,
+    shadow: Shadow,
+    *,
     is_busy: Callable[[], bool],
+    certificates: Certificates | None,
 ) -> Installer:
     """Make the installer; it is not started yet. Raises BundleError where root cannot be read."""
     assert config.bundle.root is not None
@@ -52,10 +57,14 @@ def updates(
         reason = (error.strerror or str(error)).lower()
         raise BundleError(f"{config.bundle.root}: {reason}") from error
     line = BundleLine(
-        Address(config.device.site, config.device.id), config.sync.host, config.sync.port
+        Address(config.device.site, config.device.id),
+        config.sync.host,
+        config.sync.port,
+        certificates,
     )
     return Installer(
         slots,
+        shadow,
         line,
         root,
         packaged,

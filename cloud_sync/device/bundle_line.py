@@ -1,8 +1,8 @@
-"""The device's second line to the broker: desired bundle in, reported state out, blocks both ways.
+"""The device's second line to the broker: asks for blocks out, blocks in.
 
-A connection of its own, so that a cart never waits behind a block. It needs nothing of the broker
-but retained messages: what is desired comes again at every connect, blocks that were lost are asked
-for again. Blocks wait in a queue of `BLOCKS_WAITING`; those beyond are dropped.
+A connection of its own, so that a cart never waits behind a block. It needs nothing of the broker:
+blocks that were lost are asked for again. Blocks wait in a queue of `BLOCKS_WAITING`; those beyond
+are dropped.
 """
 
 from __future__ import annotations
@@ -13,39 +13,38 @@ import threading
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from cloud_sync.blocks import Block, BlockAsk, decode_block, encode_ask
-from cloud_sync.messages import BundleDesired, BundleReported, MessageError, decode_as, encode
-from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.messages import MessageError
+from cloud_sync.mqtt import Certificates, connect_properties, make_client
 from cloud_sync.topics import Address, Channel
 
 log = logging.getLogger(__name__)
 
 BLOCKS_WAITING = 64
-AT_LEAST_ONCE = SubscribeOptions(qos=1)
 
 
 class BundleLine:
     """One device's line; start() returns at once and connects whenever the broker can be reached.
 
+    certificates: how the two ends prove who they are; None for a line in the clear.
     received_bytes, sent_bytes: payloads of blocks and asks, since it was made.
     Raises MessageError where site or device cannot be names.
     """
 
     def __init__(
-        self, address: Address, host: str, port: int, *, client: paho.Client | None = None
+        self, address: Address, host: str, port: int, certificates: Certificates | None = None
     ) -> None:
         self._address = address
         self._host, self._port = host, port
         self._blocks: queue.Queue[Block] = queue.Queue(BLOCKS_WAITING)
         self._happened = threading.Event()
-        self._desired: BundleDesired | None = None
-        self._reported: BundleReported | None = None
         self._up = False
         self.connections = 0
         self.received_bytes = self.sent_bytes = 0
-        self._client = client or make_client(f"shelfgate/{address.site}/{address.device}/bundles")
+        self._client = make_client(f"shelfgate/{address.site}/{address.device}/bundles")
+        if certificates is not None:
+            certificates.use_for(self._client)
         self._client.on_connect = self._when_connected
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message
@@ -55,11 +54,6 @@ class BundleLine:
         """Whether it is connected."""
         return self._up
 
-    @property
-    def desired(self) -> BundleDesired | None:
-        """What the hub wants, None where it has never said."""
-        return self._desired
-
     def start(self) -> None:
         """Begin."""
         self._client.connect_async(
@@ -68,13 +62,13 @@ class BundleLine:
         self._client.loop_start()
 
     def stop(self) -> None:
-        """End; what was reported stays with the broker."""
+        """End."""
         self._client.disconnect()
         self._client.loop_stop()
         self._up = False
 
     def wait(self, within_s: float) -> None:
-        """Wait for the desired bundle or the line to change, for so long at most."""
+        """Wait to be woken, or for the line to come up, for so long at most."""
         if self._happened.wait(within_s):
             self._happened.clear()
 
@@ -96,45 +90,25 @@ class BundleLine:
         except queue.Empty:
             return None
 
-    def report(self, reported: BundleReported) -> None:
-        """Say how things are; said again at every connect."""
-        self._reported = reported
-        if self._up:
-            self._publish_report()
-
     # The MQTT client's thread.
 
     def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
         if reason.is_failure:
             log.error("the broker refuses the line for bundles: %s", reason)
             return
-        client.subscribe(
-            [(self._address.topic(one), AT_LEAST_ONCE) for one in
-             (Channel.DESIRED, Channel.BLOCKS)]
-        )  # fmt: skip
+        client.subscribe(self._address.topic(Channel.BLOCKS), qos=0)
         self.connections += 1
         self._up = True
-        if self._reported is not None:
-            self._publish_report()
         self._happened.set()
 
     def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._up = False
 
     def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        self.received_bytes += len(message.payload)
         try:
-            if message.topic == self._address.topic(Channel.BLOCKS):
-                self.received_bytes += len(message.payload)
-                self._blocks.put_nowait(decode_block(message.payload))
-            elif message.payload:
-                self._desired = decode_as(BundleDesired, bytes(message.payload))
-                self._happened.set()
+            self._blocks.put_nowait(decode_block(message.payload))
         except MessageError as error:
             log.warning("%s: %s", message.topic, error)
         except queue.Full:
             return  # it is asked for again
-
-    def _publish_report(self) -> None:
-        assert self._reported is not None
-        topic = self._address.topic(Channel.REPORTED)
-        self._client.publish(topic, encode(self._reported), qos=1, retain=True)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -26,9 +26,10 @@ from cloud_sync.device import assembly
 from cloud_sync.device.bundle_line import BundleLine
 from cloud_sync.device.fetch import Fetcher, Interrupted, NotThere, Oversized
 from cloud_sync.device.probation import Limits, fault, is_kept
+from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Probation, Refusal, SlotInfo, Slots
 from cloud_sync.device.vouched import NotTrusted, Vouched
-from cloud_sync.messages import BundleDesired, BundleMeasures, BundlePhase, BundleReported
+from cloud_sync.messages import BundleMeasures, Desired, State, is_name
 from models.bundle import BundleError
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,24 @@ TICK_S = 0.5
 REPORT_EVERY_S = 30.0
 PROGRESS_EVERY_S = 1.0
 SAVE_EVERY_S, SAVE_SELDOM_S = 10.0, 300.0
+MOST_DIGITS = 9
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PACKAGED = "packaged"
+"""What the bundle that came with the package can always be asked for by."""
+
+Phase = Literal["idle", "fetching", "testing", "probation", "committed", "refused", "rolled_back"]
+
+STATES: dict[Phase, State] = {
+    "idle": "running",
+    "fetching": "downloading",
+    "testing": "installing",
+    "probation": "probation",
+    "committed": "running",
+    "refused": "failed",
+    "rolled_back": "failed",
+}
+"""What the hub is told of each phase."""
+
 AGAIN_S = 15.0
 AGAIN_MOST_S = 3600.0
 
@@ -66,13 +84,13 @@ class Serving(Protocol):
 class Status:
     """How the bundles are, for the page.
 
-    phase, bundle, version: of what the hub wants; reason: for a person, empty where all is well.
+    phase, bundle: of what the hub wants, "name version". reason: for a person, empty where all is
+    well.
     share: of what has to be fetched that is there, in [0, 1].
     """
 
-    phase: BundlePhase = "idle"
+    phase: Phase = "idle"
     bundle: str | None = None
-    version: int = 0
     reason: str = ""
     share: float = 0.0
 
@@ -80,6 +98,7 @@ class Status:
 class Installer:
     """Keeps a box on the bundle that its hub wants, as far as that can be trusted.
 
+    shadow: what the hub wants, and where the box says what came of it.
     root: the root metadata this box was given by hand. packaged: the bundle that came with it.
     whole: opens a bundle's folder to see that nothing is wrong with it, and gives its name and
         version; trial: has a bundle decide on its own crops, and gives milliseconds a crop. Both
@@ -90,6 +109,7 @@ class Installer:
     def __init__(
         self,
         slots: Slots,
+        shadow: Shadow,
         line: BundleLine,
         root: bytes,
         packaged: Path,
@@ -102,12 +122,13 @@ class Installer:
         bytes_per_s: float | None = None,
         again_s: float = AGAIN_S,
     ) -> None:
-        self._slots, self._line, self._root, self._packaged = slots, line, root, packaged
+        self._slots, self._shadow, self._line = slots, shadow, line
+        self._root, self._packaged = root, packaged
         self._serving, self._whole, self._trial = serving, whole, trial
         self._limits = limits or Limits()
         self._again_s = again_s
         self._stopping = threading.Event()
-        self._pursued: BundleDesired | None = None
+        self._pursued: Desired | None = None
         self._settled = False
         self._again_at, self._pause_s = 0.0, again_s
         self._bytes = (0, 0)
@@ -126,6 +147,7 @@ class Installer:
 
     def start(self) -> None:
         """Begin; the line is started too."""
+        self._shadow.on_desired = lambda _: self._line.wake()
         self._line.start()
         self._thread.start()
 
@@ -157,10 +179,10 @@ class Installer:
             self._line.wait(TICK_S)
 
     def _is_wanted(self) -> bool:
-        return not self._stopping.is_set() and self._line.desired == self._pursued
+        return not self._stopping.is_set() and self._shadow.desired == self._pursued
 
     def _pursue(self) -> None:
-        desired = self._line.desired
+        desired = self._shadow.desired
         if desired is None:
             return
         if desired != self._pursued:
@@ -192,10 +214,14 @@ class Installer:
             assembly.clear_downloads(self._slots.folder / "downloads")
             self._slots.clear()
 
-    def _install(self, desired: BundleDesired) -> None:
+    def _install(self, desired: Desired) -> None:
         if desired.bundle is None:
+            self._say("probation" if self._slots.state.probation else "idle")
+            return
+        if desired.bundle in (f"{PACKAGED} 0", _label(*self._whole(self._packaged))):
             self._return_to_packaged()
             return
+        bundle, version = _parsed(desired.bundle)
         self._bytes = (0, 0)
         self._say("fetching")
         slots = self._slots
@@ -203,9 +229,9 @@ class Installer:
         versions = vouched.refresh()
         if versions != slots.state.trusted:
             slots.change(trusted=versions)
-        signed = assembly.manifest_target(vouched, desired.bundle, desired.version)
+        signed = assembly.manifest_target(vouched, bundle, version)
         digest = signed.hashes["sha256"]
-        info = SlotInfo(bundle=desired.bundle, version=desired.version, digest=digest)
+        info = SlotInfo(bundle=bundle, version=version, digest=digest)
         if slots.state.probation is not None and not self._is_running(digest):
             # The slot it would go to holds the bundle that is trusted.
             self._go_back("")
@@ -327,42 +353,50 @@ class Installer:
         if time.monotonic() - self._told_at > PROGRESS_EVERY_S:
             self._report()
 
-    def _say(self, phase: BundlePhase, reason: str = "") -> None:
+    def _say(self, phase: Phase, reason: str = "") -> None:
         desired = self._pursued
         before = self._status
         self._set_status(phase, reason)
         if (before.phase, before.reason) != (phase, reason):
-            name = "" if desired is None else f"{desired.bundle or 'packaged'} {desired.version}"
-            log.info("bundle %s: %s%s", name, phase, f": {reason}" if reason else "")
+            name = None if desired is None else desired.bundle
+            log.info("bundle %s: %s%s", name or "", phase, f": {reason}" if reason else "")
         self._report()
 
-    def _set_status(self, phase: BundlePhase, reason: str) -> None:
+    def _set_status(self, phase: Phase, reason: str) -> None:
         desired = self._pursued
         done, total = self._bytes
-        bundle, version = (None, 0) if desired is None else (desired.bundle, desired.version)
-        self._status = Status(phase, bundle, version, reason, done / total if total else 0.0)
+        bundle = None if desired is None else desired.bundle
+        self._status = Status(phase, bundle, reason, done / total if total else 0.0)
 
     def _report(self) -> None:
         self._told_at = time.monotonic()
         state, status = self._slots.state, self._status
         info = None if state.current is None else state.slots.get(state.current)
-        self._line.report(
-            BundleReported(
-                at=time.time(),
-                revision=0 if self._pursued is None else self._pursued.revision,
-                running=None if info is None else info.bundle,
-                running_version=0 if info is None else info.version,
-                running_digest=None if info is None else info.digest,
-                phase=status.phase,
-                bundle=status.bundle,
-                version=status.version,
-                reason=status.reason[:2_000],
-                done_bytes=self._bytes[0],
-                total_bytes=self._bytes[1],
-                measures=self._measures(),
-                before=state.before,
-            )
+        runs = self._whole(self._packaged) if info is None else (info.bundle, info.version)
+        failed = STATES[status.phase] == "failed"
+        self._shadow.report(
+            bundle=_label(*runs),
+            digest=None if info is None else info.digest,
+            state=STATES[status.phase],
+            failed_bundle=status.bundle if failed else None,
+            detail=status.reason[:2_000],
+            done_bytes=self._bytes[0],
+            total_bytes=self._bytes[1],
+            measures=self._measures(),
+            before=state.before,
         )
+
+
+def _label(bundle: str, version: int) -> str:
+    return f"{bundle} {version}"
+
+
+def _parsed(text: str) -> tuple[str, int]:
+    """Read "name version". Raises NotTrusted where it is none."""
+    bundle, _, version = text.rpartition(" ")
+    if not is_name(bundle) or not version.isdecimal() or len(version) > MOST_DIGITS:
+        raise NotTrusted(f"{text[:100]!r} is no bundle's name and version")
+    return bundle, int(version)
 
 
 def begin(slots: Slots, limits: Limits | None = None, boot: str | None = None) -> None:

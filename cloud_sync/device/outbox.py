@@ -60,6 +60,18 @@ class Outbox:
                 for one in ranges
             )
 
+    def again(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """Put back what the hub misses, as far as the ledger has it. Count what came back."""
+        with self._file.transaction() as rows:
+            return sum(
+                rows.execute(
+                    "INSERT OR IGNORE INTO outbox "
+                    "SELECT sequence FROM entries WHERE sequence BETWEEN ? AND ?",
+                    one,
+                ).rowcount
+                for one in ranges
+            )
+
     def depth(self) -> int:
         """Count the rows."""
         with self._file.reading() as rows:

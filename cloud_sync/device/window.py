@@ -42,6 +42,13 @@ class Window:
                 del self._under_way[sequence]
         self._patience_s = self._first_patience_s
 
+    def again(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """The hub misses entries: begin anew with those it asks for. Count them."""
+        came_back = self._outbox.again(ranges)
+        if came_back:
+            self.restart(self._most)
+        return came_back
+
     def nobody_listens(self) -> None:
         """The broker has no one to give our entries to: try again soon, then less and less."""
         if self._again_at is None:

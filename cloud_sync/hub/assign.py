@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 import paho.mqtt.client as paho
 
-from cloud_sync.messages import BundleDesired, BundleReported, MessageError, decode_as, encode
+from cloud_sync.hub.command_options import BrokerLine
+from cloud_sync.messages import Desired, MessageError, Reported, decode_as, encode
 from cloud_sync.mqtt import connect_properties, make_client
 from cloud_sync.topics import Address, Channel, every_device, parse
 
@@ -25,39 +26,38 @@ class BrokerSilent(Exception):
     """The broker does not answer; the text says which."""
 
 
-def assign(
-    host: str, port: int, devices: Sequence[Address], bundle: str | None, version: int
-) -> BundleDesired:
-    """Tell devices to run a bundle, None for the one that came with the package.
+def assign(line: BrokerLine, devices: Sequence[Address], bundle: str, version: int) -> Desired:
+    """Tell devices to run a bundle; `packaged 0` is the one that came with the package.
 
+    For devices that no rollout steers: a hub that has a wish of its own for one repeats that.
     Raises BrokerSilent, MessageError where bundle cannot be a name.
     """
     # Milliseconds grow with every change, whoever makes it.
-    desired = BundleDesired(revision=int(time.time() * 1000), bundle=bundle, version=version)
+    desired = Desired(version=int(time.time() * 1000), bundle=f"{bundle} {version}")
     payload = encode(desired)
-    with _connected(host, port) as client:
+    with _connected(line) as client:
         for device in devices:
             sent = client.publish(device.topic(Channel.DESIRED), payload, qos=1, retain=True)
             sent.wait_for_publish(ANSWERS_S)
             if not sent.is_published():
-                raise BrokerSilent(f"the broker at {host}:{port} does not take messages")
+                raise BrokerSilent(f"the broker at {line.host}:{line.port} does not take messages")
     return desired
 
 
-def reported(host: str, port: int, wait_s: float = 1.0) -> dict[Address, BundleReported]:
+def reported(line: BrokerLine, wait_s: float = 1.0) -> dict[Address, Reported]:
     """Give what every device last reported, after waiting for what the broker retains.
 
     Raises BrokerSilent.
     """
-    found: dict[Address, BundleReported] = {}
+    found: dict[Address, Reported] = {}
 
     def take(_: paho.Client, __: object, message: paho.MQTTMessage) -> None:
         try:
-            found[parse(message.topic)[0]] = decode_as(BundleReported, bytes(message.payload))
+            found[parse(message.topic)[0]] = decode_as(Reported, bytes(message.payload))
         except MessageError:
             return  # of a newer device, or none of ours: not for this list
 
-    with _connected(host, port) as client:
+    with _connected(line) as client:
         client.on_message = take
         client.subscribe(every_device(Channel.REPORTED), qos=1)
         time.sleep(wait_s)
@@ -65,17 +65,21 @@ def reported(host: str, port: int, wait_s: float = 1.0) -> dict[Address, BundleR
 
 
 @contextmanager
-def _connected(host: str, port: int) -> Iterator[paho.Client]:
+def _connected(line: BrokerLine) -> Iterator[paho.Client]:
     client, ready = make_client(f"shelfgate-bundles/{uuid.uuid4().hex[:12]}"), threading.Event()
+    if line.certificates is not None:
+        line.certificates.use_for(client)
     client.on_connect = lambda *_: ready.set()
     try:
-        client.connect(host, port, properties=connect_properties(0))
+        client.connect(line.host, line.port, properties=connect_properties(0))
     except OSError as error:
-        raise BrokerSilent(f"the broker at {host}:{port} does not answer: {error}") from error
+        raise BrokerSilent(
+            f"the broker at {line.host}:{line.port} does not answer: {error}"
+        ) from error
     client.loop_start()
     try:
         if not ready.wait(ANSWERS_S):
-            raise BrokerSilent(f"the broker at {host}:{port} does not answer")
+            raise BrokerSilent(f"the broker at {line.host}:{line.port} does not answer")
         yield client
     finally:
         client.disconnect()

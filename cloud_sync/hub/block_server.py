@@ -22,7 +22,7 @@ import paho.mqtt.client as paho
 from cloud_sync.blocks import Block, BlockAsk, decode_ask, encode_block, packed
 from cloud_sync.hub.repository import Repository
 from cloud_sync.messages import MessageError
-from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.mqtt import Certificates, connect_properties, make_client
 from cloud_sync.topics import Address, Channel, every_device, parse
 from cloud_sync.trust_keys import TrustError
 
@@ -42,7 +42,8 @@ class BlockServer:
     start() returns at once; renews the repository's timestamp as long as it runs.
     """
 
-    def __init__(self, repository: Repository, host: str, port: int, name: str = "1") -> None:
+    def __init__(self, repository: Repository, host: str, port: int, name: str = "1",
+                 certificates: Certificates | None = None) -> None:  # fmt: skip
         self._repository = repository
         self._host, self._port = host, port
         self._asks: queue.Queue[tuple[Address, BlockAsk] | None] = queue.Queue(ASKS_WAITING)
@@ -54,6 +55,8 @@ class BlockServer:
         self.served_bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"blocks-{name}", daemon=True)
         self._client = make_client(f"shelfgate-blocks/{name}")
+        if certificates is not None:
+            certificates.use_for(self._client)
         self._client.on_connect = self._when_connected
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message

@@ -16,6 +16,7 @@ from securesystemslib.signer import Key, Signer
 
 from cloud_sync.hub.assign import BrokerSilent, assign, reported
 from cloud_sync.hub.block_server import BlockServer
+from cloud_sync.hub.command_options import BadInput, BrokerLine, address_of, broker_options
 from cloud_sync.hub.repository import Pending, Repository
 from cloud_sync.messages import MessageError, is_name
 from cloud_sync.topics import Address
@@ -26,12 +27,6 @@ from models.bundle import BundleError, load_bundle
 F = TypeVar("F", bound=Callable[..., None])
 PATH = click.Path(path_type=Path)
 DEFAULT_REPOSITORY = "state/repository"
-
-
-class BadInput(click.ClickException):
-    """What was given cannot be used: one line, exit code 2."""
-
-    exit_code = 2
 
 
 def _repository(command: F) -> F:
@@ -49,15 +44,6 @@ def _keys(command: F) -> F:
         "--key", "keys", type=PATH, multiple=True, required=True, metavar="PEM",
         help="A secret key to sign with; several times for several.",
     )(command)  # fmt: skip
-
-
-def _broker(command: F) -> F:
-    command = click.option("--broker-port", default=1883, show_default=True, help="Its port.")(
-        command
-    )
-    return click.option(
-        "--broker-host", default="127.0.0.1", show_default=True, help="The broker's host."
-    )(command)
 
 
 def _json(command: F) -> F:
@@ -215,10 +201,10 @@ def rotate(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
 
 @repository.command()
 @_repository
-@_broker
+@broker_options
 @click.option("--name", default="1", show_default=True, help="This server's own name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object once it runs.")
-def serve(folder: Path, broker_host: str, broker_port: int, name: str, as_json: bool) -> None:
+def serve(folder: Path, broker: BrokerLine, name: str, as_json: bool) -> None:
     """Give devices the blocks they ask for, until interrupted.
 
     Example: shelfgate hub repository serve --broker-port 1883
@@ -236,47 +222,39 @@ def serve(folder: Path, broker_host: str, broker_port: int, name: str, as_json: 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = BlockServer(found, broker_host, broker_port, name)
+    server = BlockServer(found, broker.host, broker.port, name, broker.certificates)
     server.start()
     _say(as_json, {"repository": str(folder)}, f"giving out {folder}")
     stop.wait()
     server.stop()
 
 
-@click.group()
-def bundle() -> None:
-    """Sign bundles, publish them, and tell devices to run them.
-
-    Example: shelfgate hub bundle push build/bundle --key targets-1.pem --key targets-2.pem
-    """
-
-
-@bundle.command()
+@click.command()
 @click.argument("source", metavar="DIR", type=PATH)
 @_repository
 @_keys
 @click.option("--to", multiple=True, metavar="SITE/DEVICE", help="Tell these devices to run it.")
-@_broker
+@broker_options
 @_json
 def push(source: Path, folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
-         to: Sequence[str], broker_host: str, broker_port: int, as_json: bool) -> None:  # fmt: skip
+         to: Sequence[str], broker: BrokerLine, as_json: bool) -> None:  # fmt: skip
     """Verify the bundle in DIR, sign it and publish it once enough have signed.
 
     Example: shelfgate hub bundle push build/bundle --key targets-1.pem --key targets-2.pem
     """
-    devices = [_address(one) for one in to]
+    devices = [address_of(one) for one in to]
     try:
         found = load_bundle(source)
         pending = Repository(folder).push(found, _signers(keys, passphrase_file))
     except (BundleError, TrustError) as error:
         raise BadInput(str(error)) from error
     if devices and pending.missing == 0:
-        _tell(broker_host, broker_port, devices, found.bundle_id, found.version)
+        _tell(broker, devices, found.bundle_id, found.version)
     about = {"bundle": found.bundle_id, "version": found.version, "digest": found.digest}
     _say_pending(as_json, pending, about)
 
 
-@bundle.command("sign")
+@click.command("sign")
 @_repository
 @_keys
 @_json
@@ -293,17 +271,17 @@ def sign_pending(folder: Path, keys: Sequence[Path], passphrase_file: Path | Non
     _say_pending(as_json, pending, {})
 
 
-@bundle.command()
+@click.command("unpublish")
 @click.argument("name")
 @click.argument("version", type=int)
 @_repository
 @_keys
 @_json
-def withdraw(name: str, version: int, folder: Path, keys: Sequence[Path],
+def unpublish(name: str, version: int, folder: Path, keys: Sequence[Path],
              passphrase_file: Path | None, as_json: bool) -> None:  # fmt: skip
     """Take a bundle out of the repository: no device installs it any more.
 
-    Example: shelfgate hub bundle withdraw default 3 --key targets-1.pem --key targets-2.pem
+    Example: shelfgate hub bundle unpublish default 3 --key targets-1.pem --key targets-2.pem
     """
     try:
         pending = Repository(folder).withdraw(name, version, _signers(keys, passphrase_file))
@@ -312,67 +290,60 @@ def withdraw(name: str, version: int, folder: Path, keys: Sequence[Path],
     _say_pending(as_json, pending, {"bundle": name, "version": version})
 
 
-@bundle.command("assign")
+@click.command("assign")
 @click.argument("name")
 @click.argument("version", type=int)
 @click.option("--to", multiple=True, required=True, metavar="SITE/DEVICE", help="Which devices.")
-@_broker
+@broker_options
 @_json
-def assign_bundle(name: str, version: int, to: Sequence[str], broker_host: str, broker_port: int,
+def assign_bundle(name: str, version: int, to: Sequence[str], broker: BrokerLine,
                   as_json: bool) -> None:  # fmt: skip
     """Tell devices which bundle to run; `packaged 0` is the one that came with the package.
 
     Example: shelfgate hub bundle assign drinks 3 --to store-1/box-1 --to store-1/box-2
     """
-    devices = [_address(one) for one in to]
-    revision = _tell(
-        broker_host, broker_port, devices, None if name == "packaged" else name, version
-    )
+    devices = [address_of(one) for one in to]
+    revision = _tell(broker, devices, name, version)
     told = {"bundle": name, "version": version, "revision": revision, "devices": list(to)}
     _say(as_json, told, f"{len(devices)} devices are told to run {name} {version}")
 
 
-@bundle.command()
-@_broker
+@click.command()
+@broker_options
 @_json
-def status(broker_host: str, broker_port: int, as_json: bool) -> None:
+def status(broker: BrokerLine, as_json: bool) -> None:
     """Say what every device runs, and why it refused or took back a bundle.
 
     Example: shelfgate hub bundle status --json
     """
     try:
-        found = reported(broker_host, broker_port)
+        found = reported(broker)
     except BrokerSilent as error:
         raise click.ClickException(str(error)) from error
     rows = [
-        {"site": a.site, "device": a.device, "running": r.running,
-         "running_version": r.running_version, "phase": r.phase, "bundle": r.bundle,
-         "version": r.version, "reason": r.reason}
-        for a, r in sorted(found.items(), key=lambda one: (one[0].site, one[0].device))
+        {"site": a.site, "device": a.device, "bundle": r.bundle, "state": r.state,
+         "failed_bundle": r.failed_bundle, "detail": r.detail}
+        for a, r in sorted(found.items())
     ]  # fmt: skip
     lines = [
-        f"{row['site']}/{row['device']}  {row['running'] or 'packaged'} {row['running_version']}  "
-        f"{row['phase']} {row['bundle'] or ''} {row['version'] or ''}  {row['reason']}".rstrip()
+        f"{row['site']}/{row['device']}  {row['bundle']}  {row['state']} "
+        f"{row['failed_bundle'] or ''}  {row['detail']}".rstrip()
         for row in rows
     ]
     _say(as_json, {"devices": rows}, "\n".join(lines))
 
 
-def _tell(host: str, port: int, devices: Sequence[Address], name: str | None, version: int) -> int:
+EXTRA = (push, sign_pending, unpublish, assign_bundle, status)
+"""What joins the hub's `bundle` commands."""
+
+
+def _tell(broker: BrokerLine, devices: Sequence[Address], name: str, version: int) -> int:
     try:
-        return assign(host, port, devices, name, version).revision
+        return assign(broker, devices, name, version).version
     except MessageError as error:
         raise BadInput(str(error)) from error
     except BrokerSilent as error:
         raise click.ClickException(str(error)) from error
-
-
-def _address(text: str) -> Address:
-    site, _, device = text.partition("/")
-    try:
-        return Address(site, device)
-    except MessageError as error:
-        raise BadInput(f"--to {text!r}: SITE/DEVICE: {error}") from error
 
 
 def _signers(paths: Sequence[Path], passphrase_file: Path | None) -> list[Signer]:

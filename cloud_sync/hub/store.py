@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
+from cloud_sync.hub.gaps import look_for_gaps
+from cloud_sync.hub.shadows import note_reported
 from cloud_sync.hub.tables import Base, DeviceRow, EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import (
     LedgerEntry,
     LineSettled,
     MessageError,
+    Reported,
     SessionClosed,
     SessionOpened,
     Telemetry,
@@ -38,9 +41,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was committed: sequences by device and ledger, and how many messages were unreadable."""
+    """What was committed, by device and ledger.
+
+    sequences: of the entries that came. missing: runs of entries to ask for. unread: how many
+    messages could not be read.
+    """
 
     sequences: dict[tuple[Address, str], list[int]]
+    missing: dict[tuple[Address, str], tuple[tuple[int, int], ...]]
     unread: int
 
 
@@ -50,6 +58,9 @@ class _Batch:
     opened: list[Row] = field(default_factory=list)
     closed: list[Row] = field(default_factory=list)
     devices: dict[tuple[str, str], Row] = field(default_factory=dict)
+    wills: dict[tuple[str, str], Row] = field(default_factory=dict)
+    telemetry: dict[Address, Telemetry] = field(default_factory=dict)
+    reported: list[tuple[Address, Reported]] = field(default_factory=list)
     unread: list[Row] = field(default_factory=list)
     sequences: dict[tuple[Address, str], list[int]] = field(default_factory=dict)
 
@@ -82,10 +93,18 @@ class Store:
             self._once(connection, EventRow, batch.events, ("site", "device", "event_id"))
             self._upsert(connection, SessionRow, batch.opened, ("opened_at",))
             self._upsert(connection, SessionRow, batch.closed, ("closed_at",))
-            devices = [batch.devices[key] for key in sorted(batch.devices)]
-            self._upsert(connection, DeviceRow, devices, DEVICE_COLUMNS)
+            self._upsert(connection, DeviceRow, list(batch.devices.values()), DEVICE_COLUMNS)
+            # A will may come after the birth that follows it: it ends its own connection only.
+            ends = DeviceRow.connection.is_not_distinct_from
+            self._upsert(connection, DeviceRow, list(batch.wills.values()), DEVICE_COLUMNS, ends)
+            note_reported(connection, batch.reported, self._clock())
             self._once(connection, UnreadRow, batch.unread, ("digest",))
-        return Taken(batch.sequences, len(batch.unread))
+            missing = {
+                (address, telemetry.ledger): runs
+                for address, telemetry in sorted(batch.telemetry.items())
+                if (runs := look_for_gaps(connection, self._insert, address, telemetry))
+            }
+        return Taken(batch.sequences, missing, len(batch.unread))
 
     def _sort(self, batch: _Batch, arrived: Arrived) -> None:
         try:
@@ -93,12 +112,18 @@ class Store:
             message = decode(arrived.payload)
             if isinstance(message, Unread):
                 head = message.head
-                self._keep(batch, arrived, f"schema {head.schema}, {head.type}: newer than ours")
+                reason = f"schema {head.schema}, {head.type}: newer than ours"
+                place: Row = {}
                 if channel is Channel.EVENTS and head.ledger and head.sequence:
                     _note(batch, address, head.ledger, head.sequence)
+                    place = {"site": address.site, "device": address.device}
+                    place |= {"ledger": head.ledger, "sequence": head.sequence}
+                self._keep(batch, arrived, reason, place)
             elif channel is Channel.EVENTS and isinstance(message, LedgerEntry):
                 self._event(batch, address, message, arrived.payload)
                 _note(batch, address, message.ledger, message.sequence)
+            elif channel is Channel.REPORTED and isinstance(message, Reported):
+                batch.reported.append((address, message))
             elif channel is Channel.TELEMETRY and isinstance(message, Telemetry):
                 self._device(batch, address, message, arrived.retained)
             else:
@@ -133,7 +158,10 @@ class Store:
         self, batch: _Batch, address: Address, telemetry: Telemetry, retained: bool
     ) -> None:
         now = self._clock()
-        batch.devices[address.site, address.device] = {
+        batch.telemetry[address] = telemetry
+        is_will = not telemetry.online and not retained
+        rows = batch.wills if is_will else batch.devices
+        rows[address.site, address.device] = {
             "site": address.site,
             "device": address.device,
             "online": telemetry.online,
@@ -144,17 +172,20 @@ class Store:
             "last_sequence": telemetry.last_sequence,
             "software": telemetry.software,
             "bundle": telemetry.bundle,
+            "connection": telemetry.connection,
         }
 
-    def _keep(self, batch: _Batch, arrived: Arrived, reason: str) -> None:
+    def _keep(self, batch: _Batch, arrived: Arrived, reason: str, place: Row | None = None) -> None:
         content = arrived.topic.encode() + b"\0" + arrived.payload
         batch.unread.append(
             {
-                "topic": arrived.topic[:1_000],
-                "reason": reason[:1_000],
+                "topic": arrived.topic.replace("\0", "?")[:1_000],
+                "reason": reason.replace("\0", "?")[:1_000],
                 "received_at": self._clock(),
                 "digest": hashlib.sha256(content).hexdigest(),
                 "payload": arrived.payload,
+                **dict.fromkeys(("site", "device", "ledger", "sequence")),
+                **(place or {}),
             }
         )
 
@@ -166,8 +197,14 @@ class Store:
             connection.execute(statement, rows)
 
     def _upsert(
-        self, connection: Connection, table: type[Base], rows: list[Row], columns: Sequence[str]
+        self,
+        connection: Connection,
+        table: type[Base],
+        rows: list[Row],
+        columns: Sequence[str],
+        only_where: Callable[[Any], ColumnElement[bool]] | None = None,
     ) -> None:
+        """only_where: takes the new connection's name, says which old rows it may change."""
         if rows:
             key = [column.name for column in table.__table__.primary_key]
             # Once each: PostgreSQL does not change a row twice in one statement.
@@ -175,7 +212,9 @@ class Store:
             rows = [by_key[one] for one in sorted(by_key)]
             insert = self._insert(table)
             statement = insert.on_conflict_do_update(
-                index_elements=key, set_={name: insert.excluded[name] for name in columns}
+                index_elements=key,
+                set_={name: insert.excluded[name] for name in columns},
+                where=None if only_where is None else only_where(insert.excluded["connection"]),
             )
             connection.execute(statement, rows)
 
@@ -189,6 +228,7 @@ DEVICE_COLUMNS = (
     "last_sequence",
     "software",
     "bundle",
+    "connection",
 )
 
 

@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from cloud_sync.device.agent import Agent
 from cloud_sync.device.bundle_line import BundleLine
 from cloud_sync.device.installer import Installer, Status, begin
 from cloud_sync.device.probation import Limits
+from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Slots
-from cloud_sync.hub.assign import assign
-from cloud_sync.messages import BundleReported
+from cloud_sync.hub.assign import assign, reported
+from cloud_sync.hub.command_options import BrokerLine
+from cloud_sync.messages import Reply, Reported
 from cloud_sync.topics import Address
 from edge.bundle_trial import try_bundle
 from edge.embed import Recogniser
+from edge.ledger import Ledger
 from edge.serving import Serving
 from edge.updates import name_of
 from models.bundle import load_bundle
@@ -48,14 +52,21 @@ class Box:
     ) -> None:
         self.address = Address(SITE, name)
         self.port = port
-        self.slots = Slots(folder, load_bundle)
+        self.slots = Slots(folder / "bundles", load_bundle)
         begin(self.slots, limits, boot)
         first = load_bundle(self.slots.current or packaged)
         recogniser = Recogniser(first, runtime="openvino", threads=1)
         self.serving = Serving(packaged, recogniser, "openvino")
         self.line = BundleLine(self.address, "127.0.0.1", port)
+        self.ledger = Ledger(folder / "ledger.db", name)
+        self.shadow = Shadow(folder / "desired.json")
+        self.agent = Agent(
+            folder / "ledger.db", "127.0.0.1", port, name, SITE, lambda _: Reply(ok=True),
+            shadow=self.shadow,
+        )  # fmt: skip
         self.installer = Installer(
             self.slots,
+            self.shadow,
             self.line,
             root,
             packaged,
@@ -65,14 +76,8 @@ class Box:
             limits=limits,
             **{"again_s": 0.5, **options},
         )
-        self.reports: list[BundleReported] = []
-        self._report = self.line.report
-        self.line.report = self._note  # type: ignore[method-assign]
+        self.agent.start()
         self.installer.start()
-
-    def _note(self, reported: BundleReported) -> None:
-        self.reports.append(reported)
-        self._report(reported)
 
     @property
     def running(self) -> tuple[str, int]:
@@ -83,9 +88,9 @@ class Box:
     def status(self) -> Status:
         return self.installer.status
 
-    def want(self, version: int, bundle: str | None = "drinks") -> None:
+    def want(self, version: int, bundle: str = "drinks") -> None:
         """The hub tells it what to run."""
-        assign("127.0.0.1", self.port, [self.address], bundle, version)
+        want(self.port, self.address, version, bundle)
 
     def decide(self, times: int = CROPS) -> list[str | None]:
         """Look at the self-test's products, in turn."""
@@ -94,15 +99,35 @@ class Box:
 
     def comes_to(self, phase: str, version: int, within_s: float = 90.0) -> Status:
         """Wait until the wanted version is in a phase."""
-        until(lambda: (self.status.phase, self.status.version) == (phase, version), within_s)
+        until(lambda: self._is_at(phase, version), within_s)
         return self.status
 
     def refuses(self, version: int, within_s: float = 90.0) -> str:
         """Wait for a refusal; return its reason."""
         return self.comes_to("refused", version, within_s).reason
 
+    def _is_at(self, phase: str, version: int) -> bool:
+        status = self.status
+        return status.phase == phase and (status.bundle or "").endswith(f" {version}")
+
+    def at_hub(self) -> Reported:
+        """What the broker has of it for the hub."""
+        return at_hub(self.port, self.address)
+
     def stop(self) -> None:
         self.installer.stop()
+        self.agent.stop()
+        self.ledger.close()
+
+
+def want(port: int, address: Address, version: int, bundle: str = "drinks") -> None:
+    """The hub tells a box what to run."""
+    assign(BrokerLine("127.0.0.1", port, None), [address], bundle, version)
+
+
+def at_hub(port: int, address: Address, wait_s: float = 0.4) -> Reported:
+    """What the broker has of a box for the hub; an empty word where it has none."""
+    return reported(BrokerLine("127.0.0.1", port, None), wait_s).get(address, Reported())
 
 
 def settle(seconds: float) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from cloud_sync.broker import Broker
-from cloud_sync.hub.assign import reported
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from models.bundle import Bundle
@@ -69,10 +68,10 @@ def test_a_bundle_is_fetched_tried_switched_to_and_kept(
     assert box.line.received_bytes < 20_000
     assert None not in box.decide()
     box.comes_to("committed", 1)
-    until(lambda: reported(broker.host, broker.port, 0.5)[box.address].phase == "committed")
-    report = reported(broker.host, broker.port, 0.5)[box.address]
-    assert (report.running, report.running_version) == ("drinks", 1)
-    assert report.running_digest == bundles[1].digest
+    until(lambda: box.at_hub().state == "running" and box.at_hub().bundle == "drinks 1")
+    report = box.at_hub()
+    assert report.digest == bundles[1].digest
+    assert report.measures is not None
     assert report.measures.decisions == len(box.decide())
 
     box.want(2)
@@ -84,6 +83,6 @@ def test_a_bundle_is_fetched_tried_switched_to_and_kept(
     box.comes_to("probation", 1)
     assert box.running == ("drinks", 1)
     assert box.line.received_bytes - asked < 8_000, "it was in the other slot already"
-    box.want(0, None)
+    box.want(0)
     box.comes_to("committed", 0)
     assert box.running == ("drinks", 0)

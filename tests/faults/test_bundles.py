@@ -21,7 +21,6 @@ from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from cloud_sync.blocks import BLOCK, Block, BlockAsk, encode_block
 from cloud_sync.broker import Broker
-from cloud_sync.hub.assign import reported
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from cloud_sync.topics import Channel
@@ -88,11 +87,11 @@ class Attacked:
         assert self.box.running == ("drinks", 0)
         assert None not in self.box.decide()
 
-        def at_hub() -> tuple[str, str]:
-            found = reported("127.0.0.1", self.broker.port, 0.3).get(self.box.address)
-            return ("", "") if found is None else (found.phase, found.reason)
+        def told() -> tuple[str, str]:
+            return self.box.at_hub().state, self.box.at_hub().detail
 
-        until(lambda: at_hub() == ("refused", reason))
+        until(lambda: told() == ("failed", reason))
+        assert self.box.at_hub().failed_bundle == f"drinks {version}"
         return reason
 
     def stop(self) -> None:

@@ -15,11 +15,10 @@ import pytest
 
 from cloud_sync.broker import Broker
 from cloud_sync.device.slots import Slots
-from cloud_sync.hub.assign import assign
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.topics import Address
 from models.bundle import load_bundle
-from tests.cloud_sync.a_box import SITE, Box
+from tests.cloud_sync.a_box import SITE, Box, want
 from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
 
 CUTS = 30
@@ -96,7 +95,7 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
     running, wanted = box.on(), 1
     assert running == ("drinks", 0)
     began = time.monotonic()
-    assign("127.0.0.1", port, [address], "drinks", wanted)
+    want(port, address, wanted)
     assert box.says(120.0) == ("drinks", 1)
     took_s = time.monotonic() - began
     reached, running = 1, ("drinks", 1)
@@ -104,13 +103,14 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
     for _ in range(CUTS):
         if running[1] == wanted:
             wanted = wanted % len(VERSIONS) + 1
-            assign("127.0.0.1", port, [address], "drinks", wanted)
+            want(port, address, wanted)
             reached += 1
         time.sleep(chance.uniform(0.0, 1.1) * min(took_s, 8.0))
         before = running
         box.off()
-        state = Slots(folder, load_bundle).state
-        cut_at_work += state.slots.get(state.current).version != wanted  # type: ignore[union-attr,arg-type]
+        state = Slots(folder / "bundles", load_bundle).state
+        runs = None if state.current is None else state.slots[state.current].version
+        cut_at_work += runs != wanted
         running = box.on()
         assert running in (before, ("drinks", wanted))
     if running[1] != wanted:

@@ -20,13 +20,12 @@ from openvino import opset13 as op
 
 from cloud_sync.broker import Broker
 from cloud_sync.device.probation import Limits
-from cloud_sync.hub.assign import assign, reported
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from cloud_sync.topics import Address
 from edge.bundle_trial import try_bundle
 from models.bundle import Bundle
-from tests.cloud_sync.a_box import QUICK, SITE, Box, settle
+from tests.cloud_sync.a_box import QUICK, SITE, Box, at_hub, settle, want
 from tests.cloud_sync.a_bundle import (
     DIM,
     KNOWS_NOTHING,
@@ -165,7 +164,7 @@ def test_what_is_no_network_or_another_one_is_refused_and_not_tried_again(
     assert because in reason, reason
     assert str(tmp_path) not in reason
     assert (box.running, None in box.decide()) == (("drinks", 0), False)
-    until(lambda: reported("127.0.0.1", broker.port, 0.3)[box.address].reason == reason)
+    until(lambda: box.at_hub().detail == reason)
     count = len(tried)
     box.want(1)
     settle(3.0)
@@ -248,7 +247,8 @@ def test_one_that_makes_every_product_unknown_is_taken_back(
     reason = box.comes_to("rolled_back", 1).reason
     assert "12 of 12 items are unknown to it, 0% were to the one before" in reason
     assert (box.running, None in box.decide()) == (("drinks", 0), False)
-    until(lambda: reported("127.0.0.1", broker.port, 0.3)[box.address].phase == "rolled_back")
+    until(lambda: box.at_hub().state == "failed")
+    assert box.at_hub().detail == reason
     box.want(1)
     assert box.comes_to("rolled_back", 1).reason == reason
     assert box.running == ("drinks", 0)
@@ -265,7 +265,7 @@ def test_one_that_brings_the_appliance_down_is_taken_back(
 ) -> None:  # fmt: skip
     repository.push(a_bundle(tmp_path, 1, prices=9), keys.two)
     process = InstallingBox(tmp_path, broker, repository, packaged)
-    assign("127.0.0.1", broker.port, [Address(SITE, tmp_path.name)], "drinks", 1)
+    want(broker.port, Address(SITE, tmp_path.name), 1)
     assert process.says() == "drinks 0"
     assert process.says() == "drinks 1"
     for _ in range(QUICK.restarts):
@@ -275,9 +275,11 @@ def test_one_that_brings_the_appliance_down_is_taken_back(
     process.kill()
     process.start()
     assert process.says() == "drinks 0"
-    found = reported("127.0.0.1", broker.port, 2.0)[Address(SITE, tmp_path.name)]
-    assert (found.phase, found.running) == ("rolled_back", None)
-    assert "came down 3 times" in found.reason
+    address = Address(SITE, tmp_path.name)
+    until(lambda: "came down 3 times" in at_hub(broker.port, address).detail)
+    found = at_hub(broker.port, address)
+    assert (found.state, found.failed_bundle) == ("failed", "drinks 1")
+    assert found.bundle == "drinks 0"
     process.kill()
 
 
@@ -339,7 +341,7 @@ def test_a_disk_that_is_full_in_the_middle(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("cloud_sync.device.assembly.SPARE_BYTES", -(2**40))
     repository.push(a_bundle(tmp_path, 1, weights=8_000_000), keys.two)
-    box = make_box(small_disk / "bundles", again_s=2.0)
+    box = make_box(small_disk, again_s=2.0)
     box.want(1)
     reason = box.refuses(1)
     assert "No space left on device" in reason
@@ -348,7 +350,7 @@ def test_a_disk_that_is_full_in_the_middle(
     settle(3.0)
     assert box.running == ("drinks", 0)
     box.stop()
-    again = make_box(small_disk / "bundles")
+    again = make_box(small_disk)
     assert again.running == ("drinks", 0)
 
 
@@ -358,7 +360,7 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(
     small_disk: Path,
 ) -> None:  # fmt: skip
     repository.push(a_bundle(tmp_path, 1, weights=8_000_000), keys.two)
-    box = make_box(small_disk / "bundles", again_s=60.0)
+    box = make_box(small_disk, again_s=60.0)
     box.want(1)
     assert "MB free" in box.refuses(1)
     assert box.line.received_bytes < 100_000
