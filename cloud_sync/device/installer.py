@@ -103,6 +103,8 @@ class Installer:
     whole: opens a bundle's folder to see that nothing is wrong with it, and gives its name and
         version; trial: has a bundle decide on its own crops, and gives milliseconds a crop. Both
         raise BundleError with the reason.
+    switch_s: how long the last switch took, from the first word of it on the disk until the new
+        bundle decides.
     is_busy: whether carts wait to be sent. limits: of probation. bytes_per_s: as for the fetcher.
     """
 
@@ -134,6 +136,7 @@ class Installer:
         self._bytes = (0, 0)
         self._status = Status()
         self._told_at = self._saved_at = 0.0
+        self.switch_s = 0.0
         self._base = slots.state.measures
         self._fetcher = Fetcher(
             line, is_wanted=self._is_wanted, is_busy=is_busy, bytes_per_s=bytes_per_s
@@ -292,9 +295,11 @@ class Installer:
 
     def _switch(self, opened: Any) -> None:
         slots = self._slots
+        started = time.monotonic()
         slots.change(measures=self._measures())
         slots.switch(slots.idle)
         self._serving.serve(opened)
+        self.switch_s = time.monotonic() - started
         self._base = BundleMeasures()
         self._say("probation")
 

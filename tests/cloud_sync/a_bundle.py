@@ -26,7 +26,8 @@ from models.bundle import Bundle, Group, Model, load_bundle
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue, Product
 from models.selftest import CROPS, drawn, made
-from models.table import Looks, Thresholds, build_table
+from models.table import Looks, Thresholds, build_table, normalised
+from tests.models.a_table import directions
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "from edge.cli import main; main()"
@@ -75,20 +76,28 @@ def a_bundle(
     tail: Tail | None = None,
     prices: int = 100,
     bundle_id: str = "drinks",
+    dim: int = DIM,
+    strangers: int = 0,
     shown: Callable[[int], NDArray[np.uint8]] = drawn,
 ) -> Bundle:
-    """Write a bundle that knows the self-test's crops as products p0, p1, ..."""
+    """Write a bundle that knows the self-test's crops as products p0, p1, ...
+
+    strangers: further products in its table, others in every version.
+    """
     path = folder / f"network-{version}" / "small.xml"
-    a_network(path, weights=weights)
-    model = Model("small", path, path.with_suffix(".onnx"), SIDE, DIM, "stretch", frozenset())
-    embedder = Embedder(OpenVinoNetwork(path, threads=1), side=SIDE, dim=DIM, fit="stretch")
+    a_network(path, dim=dim, weights=weights)
+    model = Model("small", path, path.with_suffix(".onnx"), SIDE, dim, "stretch", frozenset())
+    embedder = Embedder(OpenVinoNetwork(path, threads=1), side=SIDE, dim=dim, fit="stretch")
     vectors = embedder.embed([shown(number) for number in range(CROPS)])
     looks = {f"p{n}": Looks(vector, vector[None]) for n, vector in enumerate(vectors)}
-    group = Group("all", model, build_table(looks, DIM, thresholds))
+    for number, vector in enumerate(directions(strangers, dim, seed=version)):
+        near = vector + np.random.default_rng(number).normal(0, 0.01, (2, dim))
+        looks[f"stranger-{number}"] = Looks(vector, normalised(near.astype(np.float32)))
+    group = Group("all", model, build_table(looks, dim, thresholds))
     tests, files = made(embedder, Gate(group.table, "all"), "all")
     products = [Product(sku, sku.upper(), price_minor=prices, currency="EUR") for sku in looks]
     if tail is not None:
-        a_network(path, weights=weights, tail=tail)
+        a_network(path, dim=dim, weights=weights, tail=tail)
     draft = Draft(
         bundle_id=bundle_id,
         version=version,
