@@ -82,7 +82,7 @@ def encode_block(block: Block) -> bytes:
     return _block_encoder.encode(block)
 
 
-def decode_block(payload: bytes) -> Block:
+def decode_block(payload: bytes | bytearray) -> Block:
     """Read a block, still packed. Raises MessageError for anything else."""
     if len(payload) > LARGEST_BLOCK + 4096:
         raise MessageError(f"a block's payload of {len(payload)} bytes is too long")

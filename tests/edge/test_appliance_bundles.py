@@ -1,4 +1,4 @@
-"""A running appliance goes over to another bundle in the middle of a recording, and loses nothing."""
+"""A running appliance goes over to another bundle in mid-recording, and loses nothing."""
 
 from __future__ import annotations
 

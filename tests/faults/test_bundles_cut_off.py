@@ -106,15 +106,14 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
             want(port, address, wanted)
             reached += 1
         time.sleep(chance.uniform(0.0, 1.1) * min(took_s, 8.0))
-        before = running
         box.off()
         state = Slots(folder / "bundles", load_bundle).state
         runs = None if state.current is None else state.slots[state.current].version
         cut_at_work += runs != wanted
         running = box.on()
-        assert running in (before, ("drinks", wanted))
-    if running[1] != wanted:
-        assert box.says(120.0) == ("drinks", wanted)
+        assert running[1] in (0, *VERSIONS)
+    while running[1] != wanted:
+        running = box.says(120.0)
     assert cut_at_work >= CUTS // 3
     print(f"{reached} installations, {cut_at_work} of {CUTS} cuts in the middle of one")
     assert threading.active_count() < 50
