@@ -16,13 +16,23 @@ from securesystemslib.signer import Key, Signer
 
 from cloud_sync.hub.assign import BrokerSilent, assign, reported
 from cloud_sync.hub.block_server import BlockServer
-from cloud_sync.hub.command_options import BadInput, BrokerLine, address_of, broker_options
+from cloud_sync.hub.bundles import Bundles
+from cloud_sync.hub.command_options import (
+    DATABASE_VARIABLE,
+    BadInput,
+    BrokerLine,
+    address_of,
+    broker_options,
+    me,
+    opened,
+)
+from cloud_sync.hub.fleet import FleetError
 from cloud_sync.hub.repository import Pending, Repository
 from cloud_sync.messages import MessageError, is_name
 from cloud_sync.topics import Address
 from cloud_sync.trust import Holders
 from cloud_sync.trust_keys import TrustError, load_public, load_signer, make_key
-from models.bundle import BundleError, load_bundle
+from models.bundle import Bundle, BundleError, load_bundle
 
 F = TypeVar("F", bound=Callable[..., None])
 PATH = click.Path(path_type=Path)
@@ -234,10 +244,13 @@ def serve(folder: Path, broker: BrokerLine, name: str, as_json: bool) -> None:
 @_repository
 @_keys
 @click.option("--to", multiple=True, metavar="SITE/DEVICE", help="Tell these devices to run it.")
+@click.option("--database", envvar=DATABASE_VARIABLE, metavar="URL",
+              help="Make it known to this hub, for rollouts.")  # fmt: skip
 @broker_options
 @_json
 def push(source: Path, folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
-         to: Sequence[str], broker: BrokerLine, as_json: bool) -> None:  # fmt: skip
+         to: Sequence[str], database: str | None, broker: BrokerLine,
+         as_json: bool) -> None:  # fmt: skip
     """Verify the bundle in DIR, sign it and publish it once enough have signed.
 
     Example: shelfgate hub bundle push build/bundle --key targets-1.pem --key targets-2.pem
@@ -248,6 +261,8 @@ def push(source: Path, folder: Path, keys: Sequence[Path], passphrase_file: Path
         pending = Repository(folder).push(found, _signers(keys, passphrase_file))
     except (BundleError, TrustError) as error:
         raise BadInput(str(error)) from error
+    if database and pending.missing == 0:
+        _register(database, found)
     if devices and pending.missing == 0:
         _tell(broker, devices, found.bundle_id, found.version)
     about = {"bundle": found.bundle_id, "version": found.version, "digest": found.digest}
@@ -335,6 +350,17 @@ def status(broker: BrokerLine, as_json: bool) -> None:
 
 EXTRA = (push, sign_pending, unpublish, assign_bundle, status)
 """What joins the hub's `bundle` commands."""
+
+
+def _register(database: str, found: Bundle) -> None:
+    """Make a published bundle known to the hub, so that rollouts can give it."""
+    size = sum(path.stat().st_size for path in found.path.rglob("*") if path.is_file())
+    try:
+        Bundles(opened(database)).register(
+            me(), f"{found.bundle_id} {found.version}", digest=found.digest, size=size
+        )
+    except FleetError as error:
+        raise BadInput(str(error)) from error
 
 
 def _tell(broker: BrokerLine, devices: Sequence[Address], name: str, version: int) -> int:

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError, RepositoryError
 from tuf.ngclient import FetcherInterface, Updater
 
+from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.commands import hub
+from cloud_sync.hub.database import open_database
 from cloud_sync.hub.repository import Repository
 from cloud_sync.trust import Holders, Lifetimes
 from cloud_sync.trust_keys import TrustError, load_public, load_signer, make_key
@@ -214,6 +216,11 @@ def test_the_commands_make_keys_a_repository_and_publish(tmp_path: Path, bundle:
     assert shelfgate("hub", "repository", "renew", *where)["expires"]
     shown = shelfgate("hub", "repository", "show", *where)
     assert [(b["bundle"], b["version"]) for b in shown["bundles"]] == [("drinks", 1)]
+    database = ["--database", str(tmp_path / "hub.db")]
+    shelfgate("hub", "migrate", *database)
+    shelfgate("hub", "bundle", "push", str(bundle.path), *where, *one, *two[:2], *database)
+    known = Bundles(open_database(database[1])).all()
+    assert [(row.ref, row.digest) for row, _ in known] == [("drinks 1", bundle.digest)]
 
 
 @pytest.mark.parametrize(
