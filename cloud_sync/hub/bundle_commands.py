@@ -286,6 +286,23 @@ def sign_pending(folder: Path, keys: Sequence[Path], passphrase_file: Path | Non
     _say_pending(as_json, pending, {})
 
 
+@click.command("renew")
+@_repository
+@_keys
+@_json
+def renew_bundles(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
+                  as_json: bool) -> None:  # fmt: skip
+    """Sign the list of bundles again before it expires, as it is.
+
+    Example: shelfgate hub bundle renew --key targets-1.pem --key targets-2.pem
+    """
+    try:
+        pending = Repository(folder).sign_again(_signers(keys, passphrase_file))
+    except TrustError as error:
+        raise BadInput(str(error)) from error
+    _say_pending(as_json, pending, {})
+
+
 @click.command("unpublish")
 @click.argument("name")
 @click.argument("version", type=int)
@@ -348,7 +365,7 @@ def status(broker: BrokerLine, as_json: bool) -> None:
     _say(as_json, {"devices": rows}, "\n".join(lines))
 
 
-EXTRA = (push, sign_pending, unpublish, assign_bundle, status)
+EXTRA = (push, sign_pending, renew_bundles, unpublish, assign_bundle, status)
 """What joins the hub's `bundle` commands."""
 
 

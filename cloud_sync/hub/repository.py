@@ -195,7 +195,15 @@ class Repository:
         with self._locked():
             if not self._pending.exists():
                 raise TrustError(f"{self.folder}: nothing waits for a signature")
-            return self._propose(Metadata[Targets].from_bytes(self._pending.read_bytes()), signers)
+            waiting = Metadata[Targets].from_bytes(self._pending.read_bytes())
+            if waiting.signed.version <= self.targets().signed.version:
+                raise TrustError(f"{self._pending}: something newer is published: push again")
+            return self._propose(waiting, signers)
+
+    def sign_again(self, signers: Sequence[Signer]) -> Pending:
+        """Let the list of targets hold for longer, with what waits for signatures."""
+        with self._locked():
+            return self._propose(next_targets(self.targets(), self._next(), self._life), signers)
 
     def renew(self, *, always: bool = False) -> bool:
         """Sign timestamp and snapshot again where they expire soon; say whether that was needed."""

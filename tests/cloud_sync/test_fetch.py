@@ -83,9 +83,9 @@ def test_what_can_be_compressed_moves_few_bytes(broker: Broker, tmp_path: Path) 
 def test_a_file_goes_on_where_it_was_cut_off(shared: Shared, tmp_path: Path) -> None:
     came: list[int] = []
     fetcher = Fetcher(shared.line, is_wanted=lambda: len(came) < 5)
-    with HalfFile(tmp_path / "file", len(shared.content), BLOCK) as half:
-        with pytest.raises(Interrupted):
-            fetcher.file(shared.name, half, came.append)
+    half = HalfFile(tmp_path / "file", len(shared.content), BLOCK)
+    with half, pytest.raises(Interrupted):
+        fetcher.file(shared.name, half, came.append)
     shared.asked.clear()
     received = shared.line.received_bytes
     time.sleep(0.3)

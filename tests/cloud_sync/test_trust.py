@@ -109,6 +109,17 @@ def test_two_pushes_that_wait_for_signatures_are_published_together(
         repository.withdraw("drinks", 1, keys.two)
 
 
+def test_a_list_is_signed_again_before_it_expires(
+    repository: Repository, keys: Keys, bundle: Bundle
+) -> None:
+    repository.push(bundle, keys.two)
+    later = Repository(repository.folder, Lifetimes(targets=timedelta(days=400)))
+    ends = later.expiries()["targets"]
+    assert later.sign_again(keys.two).missing == 0
+    assert later.expiries()["targets"] > ends + timedelta(days=300)
+    assert len(later.bundles()) == 1
+
+
 def test_a_version_is_never_other_files(
     repository: Repository, keys: Keys, bundle: Bundle, tmp_path: Path
 ) -> None:
