@@ -35,6 +35,7 @@ from cloud_sync.hub.ingest import Ingest
 from cloud_sync.hub.logs import set_up_logs
 from cloud_sync.hub.provision_commands import enrolments_of, provision
 from cloud_sync.hub.rollout_commands import rollout
+from cloud_sync.hub.simulate_command import simulate_fleet
 from cloud_sync.hub.store import Store
 from cloud_sync.hub.workers import Workers
 
@@ -53,7 +54,7 @@ def hub() -> None:
 
 for command in (
     *(audit, bundle, cart, device, group, provision),
-    *(receipt, review, rollout, site, token),
+    *(receipt, review, rollout, simulate_fleet, site, token),
 ):
     hub.add_command(command)
 
