@@ -225,6 +225,11 @@ class Installer:
             self._return_to_packaged()
             return
         bundle, version = _parsed(desired.bundle)
+        running = self._running()
+        if running is not None and (running.bundle, running.version) == (bundle, version):
+            # Verified when it came; that the hub cannot be reached now changes nothing.
+            self._say("probation" if self._slots.state.probation else "committed")
+            return
         self._bytes = (0, 0)
         self._say("fetching")
         slots = self._slots
@@ -235,11 +240,11 @@ class Installer:
         signed = assembly.manifest_target(vouched, bundle, version)
         digest = signed.hashes["sha256"]
         info = SlotInfo(bundle=bundle, version=version, digest=digest)
-        if slots.state.probation is not None and not self._is_running(digest):
+        if slots.state.probation is not None:
             # The slot it would go to holds the bundle that is trusted.
             self._go_back("")
-        if self._is_running(digest):
-            self._say("probation" if slots.state.probation else "committed")
+        if self._running() == info:
+            self._say("committed")
             return
         if (refusal := slots.refusal(digest)) is not None:
             self._say("rolled_back" if refusal.taken_back else "refused", refusal.reason)
@@ -280,7 +285,7 @@ class Installer:
         self._say("testing")
         taken_ms = self._trial(folder)
         slots = self._slots
-        running = slots.state.slots.get(slots.state.current) if slots.state.current else None
+        running = self._running()
         known = slots.state.trial_ms
         digest = "packaged" if running is None else running.digest
         if digest not in known:
@@ -344,10 +349,10 @@ class Installer:
         if reason:
             self._say("rolled_back", reason)
 
-    def _is_running(self, digest: str) -> bool:
+    def _running(self) -> SlotInfo | None:
+        """Give what runs, None for the bundle that came with the package."""
         current = self._slots.state.current
-        info = None if current is None else self._slots.state.slots.get(current)
-        return info is not None and info.digest == digest
+        return None if current is None else self._slots.state.slots.get(current)
 
     def _measures(self) -> BundleMeasures:
         return combined(self._base, self._serving.measures())
@@ -376,7 +381,7 @@ class Installer:
     def _report(self) -> None:
         self._told_at = time.monotonic()
         state, status = self._slots.state, self._status
-        info = None if state.current is None else state.slots.get(state.current)
+        info = self._running()
         runs = self._whole(self._packaged) if info is None else (info.bundle, info.version)
         failed = STATES[status.phase] == "failed"
         self._shadow.report(

@@ -7,7 +7,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,28 @@ def _keys(command: F) -> F:
 
 def _json(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+@contextmanager
+def giving_out(folder: Path | None, broker: BrokerLine, name: str) -> Iterator[None]:
+    """Give out a repository's files while something else runs; None for none.
+
+    Raises BadInput where there is no repository.
+    """
+    if folder is None:
+        yield
+        return
+    found = Repository(folder)
+    try:
+        found.root()
+    except TrustError as error:
+        raise BadInput(str(error)) from error
+    server = BlockServer(found, broker.host, broker.port, name, broker.certificates)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 @click.group()
@@ -224,19 +247,12 @@ def serve(folder: Path, broker: BrokerLine, name: str, as_json: bool) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    found = Repository(folder)
-    try:
-        found.root()
-    except TrustError as error:
-        raise BadInput(str(error)) from error
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = BlockServer(found, broker.host, broker.port, name, broker.certificates)
-    server.start()
-    _say(as_json, {"repository": str(folder)}, f"giving out {folder}")
-    stop.wait()
-    server.stop()
+    with giving_out(folder, broker, name):
+        _say(as_json, {"repository": str(folder)}, f"giving out {folder}")
+        stop.wait()
 
 
 @click.command()
@@ -381,6 +397,8 @@ def _register(database: str, found: Bundle) -> None:
 
 
 def _tell(broker: BrokerLine, devices: Sequence[Address], name: str, version: int) -> int:
+    if not is_name(name):
+        raise BadInput(f"bundle {name!r}: letters, digits and . _ : @ ~ - only")
     try:
         return assign(broker, devices, name, version).version
     except MessageError as error:

@@ -15,7 +15,8 @@ import uvicorn
 
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.app import create_app
-from cloud_sync.hub.bundle_commands import EXTRA, keys, repository
+from cloud_sync.hub.bundle_commands import EXTRA, giving_out, keys
+from cloud_sync.hub.bundle_commands import repository as repository_commands
 from cloud_sync.hub.command_options import BadInput, BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import DatabaseError, open_database
@@ -77,6 +78,7 @@ for command in (
 @click.option("--tls-cert", type=FILE, help="The API's certificate: serve https.")
 @click.option("--tls-key", type=FILE, help="The API's key.")
 @click.option("--authority", type=FOLDER, help="Let boxes in: folder of `provision broker`.")
+@click.option("--repository", type=FOLDER, help="Give out the signed bundles in this folder too.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the API is as JSON.")
 def serve(
     database: str,
@@ -90,6 +92,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     authority: Path | None,
+    repository: Path | None,
     as_json: bool,
 ) -> None:
     """Take events in from the broker and serve the API, until interrupted.
@@ -129,7 +132,8 @@ def serve(
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    with giving_out(repository, broker, worker):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 @hub.command()
@@ -191,7 +195,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 # Signed bundles.
-for _command in (keys, repository):
+for _command in (keys, repository_commands):
     hub.add_command(_command)
 for _command in EXTRA:
     bundle.add_command(_command)
