@@ -24,15 +24,14 @@ from edge.bookkeeper import Bookkeeper
 from edge.camera_worker import CameraWorker
 from edge.capture import open_source
 from edge.config import Config, SyncSettings
-from edge.embed import Recogniser
 from edge.evidence import EvidenceFolder
 from edge.ledger import Ledger
 from edge.serving import Serving
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
-from edge.updates import open_slots, updates
+from edge.updates import first_recogniser, open_slots, updates
 from edge.zones import check_inside
-from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from models.bundle import DEFAULT_BUNDLE, Bundle
 
 POLL_S = 0.1
 
@@ -65,9 +64,9 @@ class Appliance:
         self._parts.callback(_lock(state_dir).close)
         packaged = config.bundle.path or DEFAULT_BUNDLE
         slots = open_slots(config)
-        bundle = load_bundle((slots.current if slots is not None else None) or packaged)
         runtime = config.gate.runtime
-        serving = Serving(packaged, Recogniser(bundle, runtime=runtime), runtime)
+        serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
+        bundle = serving.bundle
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))

@@ -19,6 +19,8 @@ from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
 from edge.bundle_trial import try_bundle
 from edge.config import Config
+from edge.embed import Recogniser
+from edge.runtime import RuntimeUnavailable
 from edge.serving import Serving
 from models.bundle import BundleError, load_bundle
 
@@ -37,6 +39,21 @@ def open_slots(config: Config) -> Slots | None:
         reason = (error.strerror or str(error)).lower()
         raise BundleError(f"{config.device.state_dir / 'bundles'}: {reason}") from error
     return slots
+
+
+def first_recogniser(slots: Slots | None, packaged: Path, runtime: str) -> Recogniser:
+    """Open the bundle to begin with: the slot's, where that cannot be the one before, ... packaged.
+
+    Raises BundleError or RuntimeUnavailable where not even the packaged one can be opened.
+    """
+    while True:
+        chosen = None if slots is None else slots.current
+        try:
+            return Recogniser(load_bundle(chosen or packaged), runtime=runtime)
+        except (BundleError, RuntimeUnavailable) as error:
+            if slots is None or chosen is None:
+                raise
+            slots.pass_over(f"cannot be opened: {error}")
 
 
 def updates(

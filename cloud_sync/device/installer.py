@@ -126,6 +126,7 @@ class Installer:
     ) -> None:
         self._slots, self._shadow, self._line = slots, shadow, line
         self._root, self._packaged = root, packaged
+        self._packaged_label = _label(*whole(packaged))
         self._serving, self._whole, self._trial = serving, whole, trial
         self._limits = limits or Limits()
         self._again_s = again_s
@@ -177,6 +178,9 @@ class Installer:
             except OSError as error:
                 self._make_room(error)
                 self._put_off(f"the disk does not take it: {error.strerror or error}")
+            except Exception as error:  # whatever comes from outside, the box goes on
+                log.exception("an update failed in a way that nobody thought of")
+                self._put_off(f"{type(error).__name__}: {error}")
             if time.monotonic() - self._told_at > REPORT_EVERY_S:
                 self._report()
             self._line.wait(TICK_S)
@@ -221,7 +225,7 @@ class Installer:
         if desired.bundle is None:
             self._say("probation" if self._slots.state.probation else "idle")
             return
-        if desired.bundle in (f"{PACKAGED} 0", _label(*self._whole(self._packaged))):
+        if desired.bundle in (f"{PACKAGED} 0", self._packaged_label):
             self._return_to_packaged()
             return
         bundle, version = _parsed(desired.bundle)
@@ -289,7 +293,11 @@ class Installer:
         known = slots.state.trial_ms
         digest = "packaged" if running is None else running.digest
         if digest not in known:
-            known = {**known, digest: self._trial(slots.current or self._packaged)}
+            try:
+                known = {**known, digest: self._trial(slots.current or self._packaged)}
+            except BundleError as error:
+                log.warning("the bundle that runs cannot be timed: %s", error)
+                known = {**known, digest: taken_ms}
         most_ms = self._limits.slower * known[digest] + self._limits.slack_ms
         if taken_ms > most_ms:
             raise BundleError(
@@ -382,10 +390,9 @@ class Installer:
         self._told_at = time.monotonic()
         state, status = self._slots.state, self._status
         info = self._running()
-        runs = self._whole(self._packaged) if info is None else (info.bundle, info.version)
         failed = STATES[status.phase] == "failed"
         self._shadow.report(
-            bundle=_label(*runs),
+            bundle=self._packaged_label if info is None else _label(info.bundle, info.version),
             digest=None if info is None else info.digest,
             state=STATES[status.phase],
             failed_bundle=status.bundle if failed else None,

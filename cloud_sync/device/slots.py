@@ -208,9 +208,14 @@ class Slots:
                 self._whole(self.folder / slot / "bundle")
                 return
             except Exception as error:  # whatever is wrong with it, this box has to start
-                reason = f"cannot be opened any more: {error}"
-                log.error("bundle in slot %s %s", slot, reason)
-            self._give_up(slot, info, reason)
+                self.pass_over(f"cannot be opened any more: {error}")
+
+    def pass_over(self, reason: str) -> None:
+        """Go back from the slot that runs: its bundle cannot be opened. Raises OSError."""
+        slot = self.state.current
+        assert slot is not None
+        log.error("bundle in slot %s %s", slot, reason)
+        self._give_up(slot, self.state.slots.get(slot), reason)
 
     def _give_up(self, slot: Slot, info: SlotInfo | None, reason: str) -> None:
         state = self.state

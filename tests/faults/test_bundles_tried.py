@@ -7,6 +7,7 @@ that do so.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,11 +21,13 @@ from openvino import opset13 as op
 
 from cloud_sync.broker import Broker
 from cloud_sync.device.probation import Limits
+from cloud_sync.device.slots import SlotInfo, Slots
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from cloud_sync.topics import Address
 from edge.bundle_trial import try_bundle
-from models.bundle import Bundle
+from edge.updates import first_recogniser
+from models.bundle import Bundle, load_bundle
 from tests.cloud_sync.a_box import QUICK, SITE, Box, at_hub, settle, want
 from tests.cloud_sync.a_bundle import (
     DIM,
@@ -149,8 +152,6 @@ def test_what_is_no_network_or_another_one_is_refused_and_not_tried_again(
 ) -> None:
     bundle = a_bundle(tmp_path, 1, prices=5)
     spoil(bundle, tmp_path)
-    from models.bundle import load_bundle
-
     repository.push(load_bundle(bundle.path), keys.two)
     tried: list[Path] = []
 
@@ -220,6 +221,28 @@ def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
 def _children() -> list[int]:
     text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     return [int(pid) for pid in text.split()]
+
+
+def test_an_installed_one_that_cannot_be_opened_is_passed_over(
+    packaged: Bundle, tmp_path: Path
+) -> None:
+    """Its files are whole, but this box, or its runtime, cannot read the network any more."""
+    slots = Slots(tmp_path / "bundles", load_bundle)
+    for version, spoil in ((1, None), (2, no_network)):
+        bundle = a_bundle(tmp_path, version, prices=version)
+        if spoil is not None:
+            spoil(bundle, tmp_path)
+        shutil.copytree(bundle.path, slots.workplace() / "bundle", dirs_exist_ok=True)
+        slots.switch(slots.install(SlotInfo(bundle="drinks", version=version, digest="0" * 64)))
+        if version == 1:
+            slots.commit()
+    slots = Slots(tmp_path / "bundles", load_bundle)
+    assert slots.state.current == "b"
+    recogniser = first_recogniser(slots, packaged.path, "openvino")
+    assert (recogniser.bundle.version, slots.state.current) == (1, "a")
+    assert "OpenVINO cannot read it" in slots.state.refused[0].reason
+    slots.pass_over("and this one too")
+    assert first_recogniser(slots, packaged.path, "openvino").bundle.version == 0
 
 
 @pytest.mark.slow
