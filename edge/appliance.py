@@ -21,6 +21,7 @@ from cloud_sync.device.shadow import Shadow
 from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
+from edge.bundle_trial import Trial
 from edge.camera_worker import CameraWorker
 from edge.capture import open_source
 from edge.config import Config, SyncSettings
@@ -31,7 +32,7 @@ from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
 from edge.updates import first_recogniser, open_slots, updates
 from edge.zones import check_inside
-from models.bundle import DEFAULT_BUNDLE, Bundle
+from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 
 POLL_S = 0.1
 
@@ -60,13 +61,8 @@ class Appliance:
             raise
 
     def _open(self, config: Config) -> None:
-        state_dir = config.device.state_dir
-        self._parts.callback(_lock(state_dir).close)
         packaged = config.bundle.path or DEFAULT_BUNDLE
-        slots = open_slots(config)
-        runtime = config.gate.runtime
-        serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
-        bundle = serving.bundle
+        load_bundle(packaged)  # whatever else runs, this has to be there to go back to
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))
@@ -74,6 +70,11 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
+        state_dir = config.device.state_dir
+        self._parts.callback(_lock(state_dir).close)
+        slots, runtime = open_slots(config), config.gate.runtime
+        serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
+        bundle = serving.bundle
         pipelines = [pipeline.build(config, one, bundle, serving) for one in config.cameras]
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
@@ -101,11 +102,14 @@ class Appliance:
         self.installer = None
         if slots is not None and self.agent is not None:
             link = self.agent
+            trial = Trial(runtime)
+            self._parts.callback(trial.close)
             self.installer = updates(
                 config,
                 slots,
                 packaged,
                 serving,
+                trial,
                 self.shadow,
                 is_busy=lambda: link.state.waiting > 0,
                 certificates=_certificates(config.sync),

@@ -86,7 +86,8 @@ class Serving:
     def open(self, bundle: Path | None) -> Recogniser:
         """Make a bundle ready to decide. Raises BundleError."""
         try:
-            return Recogniser(load_bundle(bundle or self._packaged), runtime=self._runtime)
+            opened = load_bundle(bundle or self._packaged)
+            return Recogniser(opened, runtime=self._runtime, like=self._serves)
         except RuntimeUnavailable as error:
             raise BundleError(str(error)) from error
 

@@ -7,7 +7,6 @@ and `updates` once there is something that decides.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from cloud_sync.device.bundle_line import BundleLine
@@ -17,7 +16,7 @@ from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Slots
 from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
-from edge.bundle_trial import try_bundle
+from edge.bundle_trial import Trial
 from edge.config import Config
 from edge.embed import Recogniser
 from edge.runtime import RuntimeUnavailable
@@ -61,6 +60,7 @@ def updates(
     slots: Slots,
     packaged: Path,
     serving: Serving,
+    trial: Trial,
     shadow: Shadow,
     *,
     is_busy: Callable[[], bool],
@@ -87,7 +87,8 @@ def updates(
         packaged,
         serving,
         name_of,
-        partial(try_bundle, runtime=config.gate.runtime),
+        trial,
+        prepare=trial.prepare,
         is_busy=is_busy,
         limits=_limits(config),
         bytes_per_s=config.bundle.rate_mb_s * 1e6 or None,

@@ -105,6 +105,7 @@ class Installer:
         raise BundleError with the reason.
     switch_s: how long the last switch took, from the first word of it on the disk until the new
         bundle decides.
+    prepare: is told that a trial will come soon.
     is_busy: whether carts wait to be sent. limits: of probation. bytes_per_s: as for the fetcher.
     """
 
@@ -119,6 +120,7 @@ class Installer:
         whole: Callable[[Path], tuple[str, int]],
         trial: Callable[[Path], float],
         *,
+        prepare: Callable[[], None] = lambda: None,
         is_busy: Callable[[], bool] = lambda: False,
         limits: Limits | None = None,
         bytes_per_s: float | None = None,
@@ -127,7 +129,8 @@ class Installer:
         self._slots, self._shadow, self._line = slots, shadow, line
         self._root, self._packaged = root, packaged
         self._packaged_label = _label(*whole(packaged))
-        self._serving, self._whole, self._trial = serving, whole, trial
+        self._serving, self._whole = serving, whole
+        self._trial, self._prepare = trial, prepare
         self._limits = limits or Limits()
         self._again_s = again_s
         self._stopping = threading.Event()
@@ -254,6 +257,7 @@ class Installer:
             self._say("rolled_back" if refusal.taken_back else "refused", refusal.reason)
             return
         try:
+            self._prepare()
             if slots.state.slots.get(slots.idle) != info:
                 self._fill_idle(vouched, info)
             self._try(info, slots.bundle(slots.idle) or self._packaged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from cloud_sync.hub.assign import assign, reported
 from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.messages import Reply, Reported
 from cloud_sync.topics import Address
-from edge.bundle_trial import try_bundle
+from edge.bundle_trial import Trial
 from edge.embed import Recogniser
 from edge.ledger import Ledger
 from edge.serving import Serving
@@ -64,6 +63,7 @@ class Box:
             folder / "ledger.db", "127.0.0.1", port, name, SITE, lambda _: Reply(ok=True),
             shadow=self.shadow,
         )  # fmt: skip
+        self.trial = Trial("openvino")
         self.installer = Installer(
             self.slots,
             self.shadow,
@@ -72,7 +72,8 @@ class Box:
             packaged,
             self.serving,
             name_of,
-            trial or partial(try_bundle, runtime="openvino"),
+            trial or self.trial,
+            prepare=self.trial.prepare if trial is None else lambda: None,
             limits=limits,
             **{"again_s": 0.5, **options},
         )
@@ -116,6 +117,7 @@ class Box:
 
     def stop(self) -> None:
         self.installer.stop()
+        self.trial.close()
         self.agent.stop()
         self.ledger.close()
 

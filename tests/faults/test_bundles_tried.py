@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from cloud_sync.device.slots import SlotInfo, Slots
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from cloud_sync.topics import Address
-from edge.bundle_trial import try_bundle
+from edge.bundle_trial import Trial
 from edge.updates import first_recogniser
 from models.bundle import Bundle, load_bundle
 from tests.cloud_sync.a_box import QUICK, SITE, Box, at_hub, settle, want
@@ -157,7 +156,7 @@ def test_what_is_no_network_or_another_one_is_refused_and_not_tried_again(
 
     def trial(folder: Path) -> float:
         tried.append(folder)
-        return try_bundle(folder, "openvino")
+        return Trial("openvino")(folder)
 
     box = make_box(trial=trial)
     box.want(1)
@@ -190,7 +189,7 @@ def test_one_that_hangs_or_falls_in_its_self_test(
     tail: Any, within_s: float, because: str,
 ) -> None:  # fmt: skip
     repository.push(a_bundle(tmp_path, 1, tail=tail), keys.two)
-    box = make_box(trial=partial(try_bundle, runtime="openvino", within_s=within_s))
+    box = make_box(trial=Trial("openvino", within_s))
     box.want(1)
     reason = box.refuses(1, 120)
     assert because in reason, reason
@@ -199,8 +198,6 @@ def test_one_that_hangs_or_falls_in_its_self_test(
 
 def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
     """Whatever kills the child, by a signal here, is the bundle's fault and not the box's."""
-    from edge import bundle_trial
-
     before = set(_children())
     struck: list[int] = []
 
@@ -214,7 +211,7 @@ def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
     hand = threading.Thread(target=strike)
     hand.start()
     with pytest.raises(Exception, match="its self-test crashes: ended by SIGSEGV"):
-        bundle_trial.try_bundle(packaged.path, "openvino")
+        Trial("openvino")(packaged.path)
     hand.join()
 
 
