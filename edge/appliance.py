@@ -11,13 +11,16 @@ import fcntl
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from cloud_sync.device.agent import Agent
+from cloud_sync.device.installer import Installer
 from cloud_sync.device.shadow import Shadow
+from cloud_sync.device.slots import Slots
 from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
@@ -28,6 +31,7 @@ from edge.config import Config, SyncSettings
 from edge.evidence import EvidenceFolder
 from edge.ledger import Ledger
 from edge.serving import Serving
+from edge.source import Source
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
 from edge.updates import first_recogniser, open_slots, updates
@@ -70,11 +74,21 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
-        state_dir = config.device.state_dir
-        self._parts.callback(_lock(state_dir).close)
+        self._parts.callback(_lock(config.device.state_dir).close)
         slots, runtime = open_slots(config), config.gate.runtime
         serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
-        bundle = serving.bundle
+        self._open_stages(config, sources, serving)
+        self.agent = self._agent(config, serving) if config.sync.enabled else None
+        self.storefront.link = self.agent
+        serving.when_served = self._use
+        self.installer = None
+        if slots is not None and self.agent is not None:
+            self.installer = self._updates(config, slots, packaged, serving, self.agent)
+        self.storefront.updates = self.installer
+
+    def _open_stages(self, config: Config, sources: Sequence[Source], serving: Serving) -> None:
+        """Open what lies between the cameras and the page: pipelines, ledger, bookkeeper."""
+        state_dir, bundle = config.device.state_dir, serving.bundle
         pipelines = [pipeline.build(config, one, bundle, serving) for one in config.cameras]
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
@@ -96,26 +110,24 @@ class Appliance:
         )
         self.page = StatusServer(self.storefront, config.status.host, config.status.port)
         self._parts.callback(self.page.stop)
-        self.agent = self._agent(config, serving) if config.sync.enabled else None
-        self.storefront.link = self.agent
-        serving.when_served = self._use
-        self.installer = None
-        if slots is not None and self.agent is not None:
-            link = self.agent
-            trial = Trial(runtime)
-            self._parts.callback(trial.close)
-            self.installer = updates(
-                config,
-                slots,
-                packaged,
-                serving,
-                trial,
-                self.shadow,
-                is_busy=lambda: link.state.waiting > 0,
-                certificates=_certificates(config.sync),
-            )
-            self._parts.callback(self.installer.stop)
-        self.storefront.updates = self.installer
+
+    def _updates(
+        self, config: Config, slots: Slots, packaged: Path, serving: Serving, link: Agent
+    ) -> Installer:
+        trial = Trial(config.gate.runtime)
+        self._parts.callback(trial.close)
+        installer = updates(
+            config,
+            slots,
+            packaged,
+            serving,
+            trial,
+            self.shadow,
+            is_busy=lambda: link.state.waiting > 0,
+            certificates=_certificates(config.sync),
+        )
+        self._parts.callback(installer.stop)
+        return installer
 
     def _use(self, bundle: Bundle) -> None:
         self.bookkeeper.use(bundle)

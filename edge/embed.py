@@ -98,8 +98,8 @@ class Recogniser:
         for group in self.bundle.groups:
             ours = group.model
             same = (ours.side, ours.dim, ours.fit) == (model.side, model.dim, model.fit)
-            pairs = ((ours.openvino, model.openvino), (ours.onnx, model.onnx))
-            pairs += ((ours.openvino.with_suffix(".bin"), model.openvino.with_suffix(".bin")),)
+            pairs = [(ours.openvino, model.openvino), (ours.onnx, model.onnx)]
+            pairs.append((ours.openvino.with_suffix(".bin"), model.openvino.with_suffix(".bin")))
             if same and all(one.samefile(other) for one, other in pairs):
                 return self._embedders[ours.name]
         return None

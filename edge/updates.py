@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloud_sync.device.bundle_line import BundleLine
-from cloud_sync.device.installer import Installer, begin
+from cloud_sync.device.installer import Installer
 from cloud_sync.device.probation import Limits
 from cloud_sync.device.shadow import Shadow
-from cloud_sync.device.slots import Slots
+from cloud_sync.device.slots import Slots, begin
 from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
 from edge.bundle_trial import Trial

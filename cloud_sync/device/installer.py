@@ -16,20 +16,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import msgspec
+from typing import Any, Protocol
 
 from cloud_sync.device import assembly
 from cloud_sync.device.bundle_line import BundleLine
+from cloud_sync.device.bundle_status import PACKAGED, STATES, Phase, Status, label, parsed
 from cloud_sync.device.fetch import Fetcher, Interrupted, NotThere, Oversized
-from cloud_sync.device.probation import Limits, fault, is_kept
+from cloud_sync.device.probation import Limits, combined, fault, is_kept
 from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Probation, Refusal, SlotInfo, Slots
 from cloud_sync.device.vouched import NotTrusted, Vouched
-from cloud_sync.messages import BundleMeasures, Desired, State, is_name
+from cloud_sync.messages import BundleMeasures, Desired
 from models.bundle import BundleError
 
 log = logging.getLogger(__name__)
@@ -38,24 +36,6 @@ TICK_S = 0.5
 REPORT_EVERY_S = 30.0
 PROGRESS_EVERY_S = 1.0
 SAVE_EVERY_S, SAVE_SELDOM_S = 10.0, 300.0
-MOST_DIGITS = 9
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-PACKAGED = "packaged"
-"""What the bundle that came with the package can always be asked for by."""
-
-Phase = Literal["idle", "fetching", "testing", "probation", "committed", "refused", "rolled_back"]
-
-STATES: dict[Phase, State] = {
-    "idle": "running",
-    "fetching": "downloading",
-    "testing": "installing",
-    "probation": "probation",
-    "committed": "running",
-    "refused": "failed",
-    "rolled_back": "failed",
-}
-"""What the hub is told of each phase."""
-
 AGAIN_S = 15.0
 AGAIN_MOST_S = 3600.0
 
@@ -78,21 +58,6 @@ class Serving(Protocol):
     def measures(self) -> BundleMeasures:
         """How it does since it serves."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How the bundles are, for the page.
-
-    phase, bundle: of what the hub wants, "name version". reason: for a person, empty where all is
-    well.
-    share: of what has to be fetched that is there, in [0, 1].
-    """
-
-    phase: Phase = "idle"
-    bundle: str | None = None
-    reason: str = ""
-    share: float = 0.0
 
 
 class Installer:
@@ -128,7 +93,7 @@ class Installer:
     ) -> None:
         self._slots, self._shadow, self._line = slots, shadow, line
         self._root, self._packaged = root, packaged
-        self._packaged_label = _label(*whole(packaged))
+        self._packaged_label = label(*whole(packaged))
         self._serving, self._whole = serving, whole
         self._trial, self._prepare = trial, prepare
         self._limits = limits or Limits()
@@ -231,7 +196,10 @@ class Installer:
         if desired.bundle in (f"{PACKAGED} 0", self._packaged_label):
             self._return_to_packaged()
             return
-        bundle, version = _parsed(desired.bundle)
+        try:
+            bundle, version = parsed(desired.bundle)
+        except ValueError as error:
+            raise NotTrusted(str(error)) from error
         running = self._running()
         if running is not None and (running.bundle, running.version) == (bundle, version):
             # Verified when it came; that the hub cannot be reached now changes nothing.
@@ -396,7 +364,7 @@ class Installer:
         info = self._running()
         failed = STATES[status.phase] == "failed"
         self._shadow.report(
-            bundle=self._packaged_label if info is None else _label(info.bundle, info.version),
+            bundle=self._packaged_label if info is None else label(info.bundle, info.version),
             digest=None if info is None else info.digest,
             state=STATES[status.phase],
             failed_bundle=status.bundle if failed else None,
@@ -406,45 +374,3 @@ class Installer:
             measures=self._measures(),
             before=state.before,
         )
-
-
-def _label(bundle: str, version: int) -> str:
-    return f"{bundle} {version}"
-
-
-def _parsed(text: str) -> tuple[str, int]:
-    """Read "name version". Raises NotTrusted where it is none."""
-    bundle, _, version = text.rpartition(" ")
-    if not is_name(bundle) or not version.isdecimal() or len(version) > MOST_DIGITS:
-        raise NotTrusted(f"{text[:100]!r} is no bundle's name and version")
-    return bundle, int(version)
-
-
-def begin(slots: Slots, limits: Limits | None = None, boot: str | None = None) -> None:
-    """Come up: go back where a bundle on probation has brought the appliance down too often.
-
-    Called before the bundle is opened. boot: names this start of the machine, None asks the kernel;
-    when the power went, that was not the bundle's fault.
-    Raises OSError where the state cannot be written.
-    """
-    slots.begin(BOOT_ID.read_text().strip() if boot is None else boot)
-    if slots.state.probation is not None:
-        wrong = fault(slots.state.measures, slots.state.before, limits or Limits())
-        if wrong is not None:
-            log.error("bundle taken back: %s", wrong)
-            slots.go_back(wrong, time.time())
-
-
-def combined(one: BundleMeasures, other: BundleMeasures) -> BundleMeasures:
-    """Add up what a bundle did in two stretches."""
-    decisions = one.decisions + other.decisions
-    total_ms = one.mean_ms * one.decisions + other.mean_ms * other.decisions
-    return msgspec.structs.replace(
-        one,
-        decisions=decisions,
-        unknown=one.unknown + other.unknown,
-        errors=one.errors + other.errors,
-        mean_ms=total_ms / decisions if decisions else 0.0,
-        restarts=one.restarts + other.restarts,
-        seconds=one.seconds + other.seconds,
-    )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+import msgspec
+
 from cloud_sync.messages import BundleMeasures
 
 ENOUGH = 20
@@ -68,3 +70,18 @@ def is_kept(now: BundleMeasures, limits: Limits) -> bool:
     if now.seconds >= limits.quiet_s:
         return True
     return now.seconds >= limits.seconds and now.decisions >= limits.decisions
+
+
+def combined(one: BundleMeasures, other: BundleMeasures) -> BundleMeasures:
+    """Add up what a bundle did in two stretches."""
+    decisions = one.decisions + other.decisions
+    total_ms = one.mean_ms * one.decisions + other.mean_ms * other.decisions
+    return msgspec.structs.replace(
+        one,
+        decisions=decisions,
+        unknown=one.unknown + other.unknown,
+        errors=one.errors + other.errors,
+        mean_ms=total_ms / decisions if decisions else 0.0,
+        restarts=one.restarts + other.restarts,
+        seconds=one.seconds + other.seconds,
+    )

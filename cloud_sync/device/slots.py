@@ -18,18 +18,21 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from cloud_sync.device.probation import Limits, fault
 from cloud_sync.messages import BundleMeasures
 
 log = logging.getLogger(__name__)
 
 Slot = Literal["a", "b"]
 REFUSED_KEPT = 50
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class SlotInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +231,21 @@ class Slots:
                 Refusal(bundle=info.bundle, version=info.version, digest=info.digest,
                         reason=reason[:500], at=0.0, taken_back=True)
             )  # fmt: skip
+
+
+def begin(slots: Slots, limits: Limits | None = None, boot: str | None = None) -> None:
+    """Come up: go back where a bundle on probation has brought the appliance down too often.
+
+    Called before the bundle is opened. boot: names this start of the machine, None asks the kernel;
+    when the power went, that was not the bundle's fault.
+    Raises OSError where the state cannot be written.
+    """
+    slots.begin(BOOT_ID.read_text().strip() if boot is None else boot)
+    if slots.state.probation is not None:
+        wrong = fault(slots.state.measures, slots.state.before, limits or Limits())
+        if wrong is not None:
+            log.error("bundle taken back: %s", wrong)
+            slots.go_back(wrong, time.time())
 
 
 def write_whole(path: Path, content: bytes) -> None:

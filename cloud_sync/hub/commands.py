@@ -15,8 +15,7 @@ import uvicorn
 
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.app import create_app
-from cloud_sync.hub.bundle_commands import EXTRA, giving_out, keys
-from cloud_sync.hub.bundle_commands import repository as repository_commands
+from cloud_sync.hub.bundle_commands import EXTRA
 from cloud_sync.hub.command_options import BadInput, BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import DatabaseError, open_database
@@ -35,6 +34,8 @@ from cloud_sync.hub.fleet_commands import (
 from cloud_sync.hub.ingest import Ingest
 from cloud_sync.hub.logs import set_up_logs
 from cloud_sync.hub.provision_commands import enrolments_of, provision
+from cloud_sync.hub.repository_commands import giving_out, keys
+from cloud_sync.hub.repository_commands import repository as repository_commands
 from cloud_sync.hub.rollout_commands import rollout
 from cloud_sync.hub.simulate_command import simulate_fleet
 from cloud_sync.hub.store import Store

@@ -11,10 +11,11 @@ import numpy as np
 
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.bundle_line import BundleLine
-from cloud_sync.device.installer import Installer, Status, begin
+from cloud_sync.device.bundle_status import Status
+from cloud_sync.device.installer import Installer
 from cloud_sync.device.probation import Limits
 from cloud_sync.device.shadow import Shadow
-from cloud_sync.device.slots import Slots
+from cloud_sync.device.slots import Slots, begin
 from cloud_sync.hub.assign import assign, reported
 from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.messages import Reply, Reported

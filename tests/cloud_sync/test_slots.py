@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_sync.device.installer import begin, combined
-from cloud_sync.device.probation import Limits, fault, is_kept
-from cloud_sync.device.slots import Slot, SlotInfo, Slots
+from cloud_sync.device.probation import Limits, combined, fault, is_kept
+from cloud_sync.device.slots import Slot, SlotInfo, Slots, begin
 from cloud_sync.messages import BundleMeasures
 
 LIMITS = Limits()
