@@ -134,7 +134,7 @@ class Fetcher:
         if not waiting or room < 1 or (room < WINDOW // 4 and len(waiting) > room and under_way):
             return
         now = time.monotonic()
-        numbers = []
+        numbers: list[int] = []
         while waiting and len(numbers) < room and self._free_at <= now:
             numbers.append(waiting.pop())
             if self._bytes_per_s is not None:

@@ -195,8 +195,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
 
 
-# Signed bundles.
-for _command in (keys, repository_commands):
-    hub.add_command(_command)
+# What the signed repository adds.
+hub.add_command(keys)
+hub.add_command(repository_commands)
 for _command in EXTRA:
     bundle.add_command(_command)

@@ -53,15 +53,15 @@ def test_a_bundle_is_switched_to_while_shoppers_shop(
     until(lambda: calm.done, 120)
     calm.stop()
 
-    keys = Keys(tmp_path / "keys")
+    keys, root = Keys(tmp_path / "keys"), tmp_path / "repository" / "root.json"
     repository = a_repository(tmp_path / "repository", keys)
     dear = another(bundle, tmp_path / "dear", bundle.version + 1, 2_000)
     repository.push(dear, keys.two)
     server = BlockServer(repository, broker.host, broker.port)
     server.start()
     path = a_config(tmp_path / "rough", clip, bundle.path, broker_port=broker.port, pace="real")
-    root = f'root = "{repository.folder / "root.json"}"\nprobation_s = 1.0\nprobation_items = 3\n'
-    path.write_text(path.read_text().replace("[bundle]\n", f"[bundle]\n{root}"))
+    trusts = f'[bundle]\nroot = "{root}"\nprobation_s = 1.0\nprobation_items = 3\n'
+    path.write_text(path.read_text().replace("[bundle]\n", trusts))
     appliance = Appliance(load(path))
     address = Address(SITE, "box-1")
     try:
