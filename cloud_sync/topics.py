@@ -26,10 +26,18 @@ class Channel(StrEnum):
     DESIRED = "desired"  # hub: retained; what the device should be
     REPORTED = "reported"  # device: retained; what it has made of it
     EVIDENCE = "evidence"  # device: pictures, behind everything else
+    LOG = "log"  # device: telemetry from while its line was down
 
 
 FROM_DEVICE = frozenset(
-    {Channel.TELEMETRY, Channel.EVENTS, Channel.REPLIES, Channel.REPORTED, Channel.EVIDENCE}
+    {
+        Channel.TELEMETRY,
+        Channel.EVENTS,
+        Channel.REPLIES,
+        Channel.REPORTED,
+        Channel.EVIDENCE,
+        Channel.LOG,
+    }
 )
 """What a device may publish; every other channel of its own it may only read."""
 

@@ -182,6 +182,7 @@ class FleetSimulator:
                 raise OSError("held offline")
             device.connect(self._host, self._port)
             line = device.client.socket()
+            assert line is not None
             self._selector.register(line, selectors.EVENT_READ, device)
             self._lines[device.address] = line
         except OSError:

@@ -142,6 +142,7 @@ def _leave(client: paho.Client) -> None:
 
 def _start_hub(broker: Broker, folder: Path) -> subprocess.Popen[str]:
     arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
+    arguments += ["--evidence", str(folder / "pictures")]
     arguments += ["--database", str(folder / "hub.db"), "--broker-port", str(broker.port)]
     hub = subprocess.Popen(
         [sys.executable, "-c", "from edge.cli import main; main()", *arguments],
