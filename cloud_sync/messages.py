@@ -192,7 +192,7 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
 
     waiting: entries that the hub has not acknowledged; last_sequence: newest entry of the ledger.
     connection: names one connection of the device, so that a will that comes late is not taken for
-    the end of the next one.
+    the end of the next one. problem: what is wrong with the line, in the log of a time without one.
     """
 
     online: bool
@@ -203,6 +203,7 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     last_sequence: Count = 0
     software: Text = "unknown"
     bundle: Text | None = None
+    problem: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
 class OpenSession(Message, frozen=True, kw_only=True, tag="open_session"):

@@ -26,6 +26,7 @@ class Channel(StrEnum):
     DESIRED = "desired"  # hub: retained; what the device should be
     REPORTED = "reported"  # device: retained; what it has made of it
     EVIDENCE = "evidence"  # device: pictures, behind everything else
+    LOG = "log"  # device: telemetry from while its line was down
 
     # Bundles.
     ASKS = "asks"  # device: which blocks of which files it wants
@@ -40,6 +41,7 @@ FROM_DEVICE = frozenset(
         Channel.REPORTED,
         Channel.EVIDENCE,
         Channel.ASKS,
+        Channel.LOG,
     }
 )
 """What a device may publish; every other channel of its own it may only read."""

@@ -17,12 +17,23 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 
+from cloud_sync.device.extras import Extras, Limits
+from cloud_sync.device.happenings import (
+    Asked,
+    Connected,
+    Disconnected,
+    Happening,
+    LinkState,
+    NobodyListens,
+    Refused,
+)
+from cloud_sync.device.lane import Lane
 from cloud_sync.device.outbox import Outbox
 from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.unread import UnreadFolder
@@ -32,9 +43,11 @@ from cloud_sync.messages import (
     AnyMessage,
     Command,
     Desired,
+    EvidenceAck,
     MessageError,
     Reply,
     Resend,
+    SendEvidence,
     Telemetry,
     Unread,
     decode,
@@ -59,53 +72,6 @@ LOOK_S = 0.5
 NO_MATCHING_SUBSCRIBERS = 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """How the line is, for the page.
-
-    up: connected to the broker. waiting: entries that the hub does not have.
-    hub_at: Unix seconds of the hub's last acknowledgement to this agent, None before the first.
-    problem: what is wrong, for a person; None where nothing is.
-    """
-
-    up: bool
-    waiting: int
-    hub_at: float | None
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Connected:
-    receive_maximum: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Disconnected:
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _NobodyListens:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    payload: bytes
-    reply_to: str | None
-    correlation: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    problem: str
-
-
-_Happening = (
-    _Connected | _Disconnected | _NobodyListens | _Asked | _Refused | Ack | Resend | Desired
-)
-
-
 class Agent:
     """Keeps a device's ledger and the hub in step.
 
@@ -115,6 +81,7 @@ class Agent:
         sent again; doubles while it does not answer.
     keepalive_s: how soon a dead line is noticed. telemetry_s: how often the state is published.
     shadow: what the hub wants and the device is; kept beside the ledger where it is not given.
+    limits: when what is no entry of the ledger makes room.
     certificates: how the two ends of the line prove who they are; None for a line in the clear.
     Raises LedgerError where the ledger cannot be opened, MessageError where site or device cannot
     be names.
@@ -137,19 +104,22 @@ class Agent:
         bundle: Callable[[], str | None] = lambda: None,
         shadow: Shadow | None = None,
         certificates: Certificates | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._address = Address(site, device)
         self._outbox = Outbox(ledger_path, device)
         self._on_command = on_command
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._telemetry_s = telemetry_s
-        self._telemetry_at = self._look_at = 0.0
+        self._telemetry_at = self._look_at = self._logged_at = 0.0
         self._software, self._bundle = software, bundle
         self._most = window
         self._window = Window(self._outbox, window, resend_after_s)
-        self._inbox: queue.Queue[_Happening] = queue.Queue(INBOX)
+        self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)
         self._connection = ""
         state_dir = ledger_path.parent
+        extras = Extras(state_dir / "extras.db", limits or Limits())
+        self._lane = Lane(self._outbox, extras, state_dir / "evidence")
         self._shadow = shadow or Shadow(state_dir / "desired.json")
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
@@ -187,6 +157,7 @@ class Agent:
             self._client.disconnect()
             self._client.loop_stop()
         self._state = replace(self._state, up=False, problem="stopped")
+        self._lane.close()
         self._outbox.close()
 
     def _make_client(self) -> mqtt.Client:
@@ -197,7 +168,7 @@ class Agent:
         client.on_pre_connect = self._before_connecting
         client.on_connect = self._when_connected
         client.on_disconnect = self._when_disconnected
-        client.on_connect_fail = lambda *_: self._put(_Disconnected("the broker does not answer"))
+        client.on_connect_fail = lambda *_: self._put(Disconnected("the broker does not answer"))
         client.on_subscribe = self._when_subscribed
         client.on_publish = self._when_published
         client.on_message = self._when_message
@@ -220,33 +191,33 @@ class Agent:
     ) -> None:
         client.drop_out_messages()
         if reason.is_failure:
-            self._put(_Disconnected(f"the broker refuses us: {reason}"))
+            self._put(Disconnected(f"the broker refuses us: {reason}"))
             return
         channels = (Channel.ACKS, Channel.COMMANDS, Channel.DESIRED)
         client.subscribe([(self._address.topic(one), 1) for one in channels])
-        self._put(_Connected(getattr(properties, "ReceiveMaximum", 65_535)))
+        self._put(Connected(getattr(properties, "ReceiveMaximum", 65_535)))
 
     def _when_disconnected(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        self._put(_Disconnected(f"the line broke: {reason}"))
+        self._put(Disconnected(f"the line broke: {reason}"))
 
     def _when_published(self, _: mqtt.Client, __: Any, ___: int, reason: Any, ____: Any) -> None:
         if reason is None:
             return
         if reason.value == NO_MATCHING_SUBSCRIBERS:
-            self._put(_NobodyListens())
+            self._put(NobodyListens())
         elif reason.is_failure:
-            self._put(_Refused(f"the broker refuses what we send: {reason}"))
+            self._put(Refused(f"the broker refuses what we send: {reason}"))
 
     def _when_subscribed(self, _: mqtt.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
-            self._put(_Refused(f"the broker refuses our subscription: {', '.join(refused)}"))
+            self._put(Refused(f"the broker refuses our subscription: {', '.join(refused)}"))
 
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):
             try:
                 said = self._read(bytes(message.payload))
-                if not isinstance(said, Ack | Resend):
+                if not isinstance(said, Ack | EvidenceAck | Resend):
                     raise MessageError(f"a {type(said).__name__} where an Ack belongs")
                 self._put(said)
             except MessageError as error:
@@ -259,9 +230,9 @@ class Agent:
         else:
             reply_to = getattr(message.properties, "ResponseTopic", None)
             correlation = getattr(message.properties, "CorrelationData", None)
-            self._put(_Asked(bytes(message.payload), reply_to, correlation))
+            self._put(Asked(bytes(message.payload), reply_to, correlation))
 
-    def _put(self, happening: _Happening) -> None:
+    def _put(self, happening: Happening) -> None:
         while not self._stopping.is_set():
             try:
                 self._inbox.put(happening, timeout=0.5)
@@ -286,6 +257,7 @@ class Agent:
                 if self._state.up:
                     self._window.send(self._publish)
                     self._tell()
+                    self._lane.send(self._publish_extra, quiet=self._window.is_quiet)
                 self._look()
             except LedgerError as error:
                 log.error("%s", error)
@@ -295,7 +267,7 @@ class Agent:
     def _take_in(self) -> None:
         """Wait a moment for what comes in, then take all of it."""
         acks: list[Ack] = []
-        happening: _Happening | None
+        happening: Happening | None
         try:
             happening = self._inbox.get(timeout=POLL_S)
         except queue.Empty:
@@ -314,36 +286,41 @@ class Agent:
             self._window.done([one for ack in ours for one in ack.ranges])
             self._state = replace(self._state, hub_at=time.time(), problem=None)
 
-    def _take(self, happening: _Happening) -> None:
-        if isinstance(happening, _Asked):
+    def _take(self, happening: Happening) -> None:
+        if isinstance(happening, Asked):
             self._answer(happening)
         elif isinstance(happening, Desired):
             self._want(happening)
-        elif isinstance(happening, _Refused):
+        elif isinstance(happening, EvidenceAck):
+            self._lane.kept(happening)
+        elif isinstance(happening, Refused):
             log.error("%s", happening.problem)
             self._state = replace(self._state, problem=happening.problem)
         elif isinstance(happening, Resend):
             if happening.ledger == self._outbox.ledger_id:
                 count = self._window.again(happening.ranges)
                 log.warning("the hub misses entries; %d are sent again", count)
-        elif isinstance(happening, _NobodyListens):
+        elif isinstance(happening, NobodyListens):
             self._window.nobody_listens()
             self._state = replace(self._state, problem="no hub listens at the broker")
-        elif isinstance(happening, _Disconnected):
+        elif isinstance(happening, Disconnected):
             if self._state.up or self._state.problem != happening.problem:
                 log.info("%s", happening.problem)
             self._state = replace(self._state, up=False, problem=happening.problem)
-        elif isinstance(happening, _Connected):
+        elif isinstance(happening, Connected):
             self._shadow_told = 0
             self._window.restart(min(self._most, max(1, happening.receive_maximum - 4)))
             self._telemetry_at = 0.0
             self._state = replace(self._state, up=True, problem=None)
             log.info("connected to %s:%d", self._host, self._port)
 
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, asked: Asked) -> None:
         try:
             command = self._read(asked.payload)
-            if isinstance(command, Command):
+            if isinstance(command, SendEvidence):
+                count = self._lane.ask(command.item)
+                reply = Reply(ok=count > 0, detail=f"{count} pictures are on their way")
+            elif isinstance(command, Command):
                 reply = self._on_command(command)
             else:
                 what = type(command).__name__
@@ -369,6 +346,10 @@ class Agent:
         except OSError as error:
             log.error("the hub's wish cannot be kept: %s", error)
 
+    def _publish_extra(self, channel: Channel, payload: bytes) -> bool:
+        topic = self._address.topic(channel)
+        return self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+
     def _tell(self) -> None:
         now = time.monotonic()
         self._shadow.report(unread=self._unread.count)
@@ -385,12 +366,16 @@ class Agent:
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._state = replace(self._state, waiting=self._outbox.depth())
+            self._lane.look(self._state.waiting)
+            if not self._state.up and now - self._logged_at >= self._telemetry_s:
+                self._logged_at = now
+                self._lane.note(encode(self._telemetry(False, self._state.problem or "")))
 
     def _publish_telemetry(self, online: bool) -> mqtt.MQTTMessageInfo:
         topic = self._address.topic(Channel.TELEMETRY)
         return self._client.publish(topic, encode(self._telemetry(online)), qos=1, retain=True)
 
-    def _telemetry(self, online: bool) -> Telemetry:
+    def _telemetry(self, online: bool, problem: str = "") -> Telemetry:
         return Telemetry(
             online=online,
             connection=self._connection or None,
@@ -400,4 +385,5 @@ class Agent:
             last_sequence=self._outbox.last_sequence(),
             software=self._software,
             bundle=self._bundle(),
+            problem=problem[:300],
         )

@@ -27,6 +27,11 @@ class Window:
         self._last_sent = 0
         self._again_at: float | None = None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether hardly anything is under way: there is room on the line for other things."""
+        return len(self._under_way) < max(1, self._most // 8)
+
     def restart(self, most: int) -> None:
         """Forget what is under way, and send it again: the line is new."""
         self._most = most

@@ -18,10 +18,12 @@ from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.carts import Carts
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.enrolments import Enrolments
+from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet import Fleet
 from cloud_sync.hub.health import Metrics, Worker, health_routes
 from cloud_sync.hub.rollouts import Rollouts
 from cloud_sync.hub.routes_enrolment import enrolment_routes
+from cloud_sync.hub.routes_evidence import evidence_routes
 from cloud_sync.hub.routes_fleet import bundle_routes, fleet_routes, rollout_routes
 from cloud_sync.hub.routes_people import people_routes
 from cloud_sync.hub.routes_stores import review_routes, store_routes
@@ -38,20 +40,24 @@ def create_app(
     courier: Courier | None = None,
     *,
     enrolments: Enrolments | None = None,
+    evidence: EvidenceRoom | None = None,
+    evidence_days: float = 90.0,
     is_open: bool = False,
 ) -> FastAPI:
     """Put the hub together.
 
     ingest: started and stopped with the app; None for an API alone. courier: the way to devices,
-    with which rollouts are stepped; None without a broker. enrolments: how boxes are
-    let in; None where that is not done here. is_open: nobody needs a token.
+    with which rollouts are stepped; None without a broker. enrolments: how boxes are let in; None
+    where that is not done here. evidence: the pictures, kept for evidence_days. is_open: nobody
+    needs a token.
     """
     rollouts = Rollouts(engine)
     parts: list[Worker | Steward] = []
     if ingest is not None:
         parts.append(ingest)
     if courier is not None:
-        parts.append(Steward(rollouts, Shadows(engine), courier))
+        chores = (lambda: evidence.prune(evidence_days),) if evidence is not None else ()
+        parts.append(Steward(rollouts, Shadows(engine), courier, chores))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +73,7 @@ def create_app(
     app.state.access = Access(None if is_open else tokens)
     app.include_router(store_routes(Carts(engine)))
     app.include_router(review_routes(engine, courier))
+    app.include_router(evidence_routes(engine, evidence, courier))
     app.include_router(fleet_routes(Fleet(engine)))
     app.include_router(bundle_routes(Bundles(engine)))
     app.include_router(rollout_routes(rollouts))

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from cloud_sync.hub.audit import Role, Who
 from cloud_sync.hub.database import DatabaseError, check, open_database
 from cloud_sync.hub.database import migrate as migrate_database
+from cloud_sync.hub.evidence import PictureStore
 from cloud_sync.messages import MessageError, is_name
 from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
@@ -106,6 +107,25 @@ def broker_options(command: Command) -> Command:
     ):
         with_broker = option(with_broker)
     return with_broker
+
+
+def evidence_option(command: Command) -> Command:
+    """Add --evidence."""
+    return click.option(
+        "--evidence",
+        default="state/hub-evidence",
+        show_default=True,
+        metavar="FOLDER|URL",
+        help="Where pictures are kept: a folder, or what fsspec knows, as s3://bucket/evidence.",
+    )(command)
+
+
+def picture_store(url: str) -> PictureStore:
+    """Open where pictures are kept. Raises BadInput."""
+    try:
+        return PictureStore(url)
+    except OSError as error:
+        raise BadInput(f"--evidence: {error}") from error
 
 
 def opened(database: str, *, migrate: bool = False) -> Engine:

@@ -20,6 +20,7 @@ from cloud_sync.hub.command_options import BadInput, BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
+from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet_commands import (
     audit,
     bundle,
@@ -64,6 +65,7 @@ for command in (
 @hub.command()
 @options.database_option
 @options.broker_options
+@options.evidence_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
 @click.option("--port", default=8090, show_default=True, help="Its port; 0 for a free one.")
 @click.option("--worker", default="1", show_default=True, help="This hub's own name.")
@@ -76,6 +78,7 @@ for command in (
 )
 @click.option("--migrate", is_flag=True, help="Bring the database up to date first.")
 @click.option("--open", "is_open", is_flag=True, help="Ask nobody for a token; loopback only.")
+@click.option("--evidence-days", default=90.0, show_default=True, help="How long pictures stay.")
 @click.option("--tls-cert", type=FILE, help="The API's certificate: serve https.")
 @click.option("--tls-key", type=FILE, help="The API's key.")
 @click.option("--authority", type=FOLDER, help="Let boxes in: folder of `provision broker`.")
@@ -84,6 +87,8 @@ for command in (
 def serve(
     database: str,
     broker: BrokerLine,
+    evidence: str,
+    evidence_days: float,
     host: str,
     port: int,
     worker: str,
@@ -110,6 +115,7 @@ def serve(
     set_up_logs()
     engine = options.opened(database, migrate=migrate)
     enrolments = None if authority is None else enrolments_of(database, authority)
+    pictures = options.picture_store(evidence)
     listener = _listen(host, port)
     url = f"http{'s' if tls_cert else ''}://{host}:{listener.getsockname()[1]}"
     click.echo(json.dumps({"api": url}) if as_json else f"The hub's API is at {url}/docs")
@@ -117,14 +123,24 @@ def serve(
     courier = Courier(broker.host, broker.port, worker, broker.certificates)
     ingest: Ingest | Workers | None = None
     if workers == 1:
-        ingest = Ingest(Store(engine), broker.host, broker.port, worker, broker.certificates)
+        ingest = Ingest(
+            Store(engine, pictures=pictures), broker.host, broker.port, worker, broker.certificates
+        )
     elif workers > 1:
         names = [f"{worker}.{number + 1}" for number in range(workers)]
         # A database's address may hold a password, and arguments are for everybody to see.
         environment = {**os.environ, options.DATABASE_VARIABLE: database}
-        command = ["hub", "ingest", "--until-input-ends", *broker.arguments]
+        command = ["hub", "ingest", "--until-input-ends", "--evidence", evidence, *broker.arguments]
         ingest = Workers(names, command, environment)
-    app = create_app(engine, ingest, courier, enrolments=enrolments, is_open=is_open)
+    app = create_app(
+        engine,
+        ingest,
+        courier,
+        enrolments=enrolments,
+        evidence=EvidenceRoom(engine, pictures),
+        evidence_days=evidence_days,
+        is_open=is_open,
+    )
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -140,9 +156,12 @@ def serve(
 @hub.command()
 @options.database_option
 @options.broker_options
+@options.evidence_option
 @click.option("--worker", default="1", show_default=True, help="This worker's own name.")
 @click.option("--until-input-ends", is_flag=True, help="Stop when standard input does.")
-def ingest(database: str, broker: BrokerLine, worker: str, until_input_ends: bool) -> None:
+def ingest(
+    database: str, broker: BrokerLine, evidence: str, worker: str, until_input_ends: bool
+) -> None:
     """Run one ingest worker without an API; as many as you like share the work.
 
     Prints a line of JSON whenever what keeps it from working changes.
@@ -151,7 +170,7 @@ def ingest(database: str, broker: BrokerLine, worker: str, until_input_ends: boo
     """
     options.hub_name(worker)
     set_up_logs()
-    store = Store(options.opened(database))
+    store = Store(options.opened(database), pictures=options.picture_store(evidence))
     running = Ingest(store, broker.host, broker.port, worker, broker.certificates)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -121,8 +121,9 @@ class FleetSimulator:
         self._selector.close()
 
     def book_no_more(self) -> None:
-        """Let no device book any more; what is booked still goes to the hub."""
+        """Let no device book any more, nor go offline; what is booked still goes to the hub."""
         self._books = False
+        self.held.clear()
 
     def hold_offline(self, device: SimulatedDevice) -> None:
         """Cut a device off, and keep it so until it is let go."""
@@ -182,6 +183,7 @@ class FleetSimulator:
                 raise OSError("held offline")
             device.connect(self._host, self._port)
             line = device.client.socket()
+            assert line is not None
             self._selector.register(line, selectors.EVENT_READ, device)
             self._lines[device.address] = line
         except OSError:
@@ -202,6 +204,8 @@ class FleetSimulator:
         self._later(self._wait_for_booking(), lambda: self._book(device))
 
     def _spell(self, device: SimulatedDevice) -> None:
+        if not self._books:
+            return
         self.held.add(device.address)
         device.vanish()
         back_s = self._chance.expovariate(1.0 / self._manners.offline_s)

@@ -36,7 +36,7 @@ ROSTER_S = 10.0
 BATCH_MOST = 500
 AT_LEAST_ONCE = SubscribeOptions(qos=1)
 GROUP = "hub"
-TAKEN = (Channel.EVENTS, Channel.TELEMETRY, Channel.REPORTED)
+TAKEN = (Channel.EVENTS, Channel.TELEMETRY, Channel.REPORTED, Channel.EVIDENCE, Channel.LOG)
 """What workers share among them."""
 
 ROSTER = (every_device(Channel.TELEMETRY), every_device(Channel.REPORTED))
@@ -186,7 +186,7 @@ class Ingest:
         while not self._stopping.is_set():
             try:
                 taken = self._store.take(messages)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OSError) as error:
                 self._database_problem = f"the database does not take events: {error}"[:500]
                 log.error("%s; next try in %.1f s", self._database_problem, pause_s)
                 self._stopping.wait(pause_s)
@@ -203,6 +203,8 @@ class Ingest:
             ack = Ack(ledger=ledger, ranges=ranges(sequences))
             # At QoS 0: a device that misses it sends again and is told again.
             self._client.publish(address.topic(Channel.ACKS), encode(ack), qos=0)
+        for address, kept in taken.kept:
+            self._client.publish(address.topic(Channel.ACKS), encode(kept), qos=0)
         for (address, ledger), runs in taken.missing.items():
             log.warning(
                 "%s/%s: %d runs of entries are missing", address.site, address.device, len(runs)

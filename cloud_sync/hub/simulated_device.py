@@ -98,7 +98,7 @@ class SimulatedDevice:
     def vanish(self) -> None:
         """Go offline as a cut line does: without a word."""
         line = self.client.socket()
-        if line is not None:
+        if isinstance(line, socket.socket):
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
 
@@ -106,7 +106,7 @@ class SimulatedDevice:
         """Book the next entry of a visit: it opens, things are taken, it closes."""
         self.sequence += 1
         step = self.sequence % VISIT
-        head = {
+        head: dict[str, Any] = {
             "event_id": f"{self.ledger[:8]}-{self.sequence}",
             "ledger": self.ledger,
             "sequence": self.sequence,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,13 +16,24 @@ from cloud_sync.hub.shadows import Shadows
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
+CHORES_S = 3_600.0
 
 
 class Steward:
-    """Looks twice a second; a database or a broker that is away is met again."""
+    """Looks twice a second; a database or a broker that is away is met again.
 
-    def __init__(self, rollouts: Rollouts, shadows: Shadows, courier: Courier) -> None:
+    chores: done at the start and every hour.
+    """
+
+    def __init__(
+        self,
+        rollouts: Rollouts,
+        shadows: Shadows,
+        courier: Courier,
+        chores: Sequence[Callable[[], object]] = (),
+    ) -> None:
         self._rollouts, self._shadows, self._courier = rollouts, shadows, courier
+        self._chores, self._chores_at = chores, 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
 
@@ -38,12 +51,20 @@ class Steward:
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_S):
             try:
+                self._do_chores()
                 self._rollouts.step()
                 if self._courier.is_up:
                     self._shadows.mend()
                     due = self._shadows.due()
                     if due:
                         self._shadows.published(self._courier.publish_wishes(due))
-            except SQLAlchemyError as error:
-                log.error("rollouts rest: the database does not answer: %s", str(error)[:300])
+            except (SQLAlchemyError, OSError) as error:
+                log.error("rollouts rest: %s", str(error)[:300])
                 self._stopping.wait(2.0)
+
+    def _do_chores(self) -> None:
+        now = time.monotonic()
+        if now >= self._chores_at:
+            self._chores_at = now + CHORES_S
+            for chore in self._chores:
+                chore()

@@ -11,10 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
+from cloud_sync.hub.evidence import PictureStore
+from cloud_sync.hub.fleet_tables import EvidenceRow, OverdueRow
 from cloud_sync.hub.gaps import look_for_gaps
 from cloud_sync.hub.shadows import note_reported
 from cloud_sync.hub.tables import Base, DeviceRow, EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import (
+    Evidence,
+    EvidenceAck,
     LedgerEntry,
     LineSettled,
     MessageError,
@@ -43,12 +47,13 @@ class Arrived:
 class Taken:
     """What was committed, by device and ledger.
 
-    sequences: of the entries that came. missing: runs of entries to ask for. unread: how many
-    messages could not be read.
+    sequences: of the entries that came. missing: runs of entries to ask for. kept: pictures that
+    are here now. unread: how many messages could not be read.
     """
 
     sequences: dict[tuple[Address, str], list[int]]
     missing: dict[tuple[Address, str], tuple[tuple[int, int], ...]]
+    kept: list[tuple[Address, EvidenceAck]]
     unread: int
 
 
@@ -61,6 +66,9 @@ class _Batch:
     wills: dict[tuple[str, str], Row] = field(default_factory=dict)
     telemetry: dict[Address, Telemetry] = field(default_factory=dict)
     reported: list[tuple[Address, Reported]] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
+    evidence: list[Row] = field(default_factory=list)
+    kept: list[tuple[Address, EvidenceAck]] = field(default_factory=list)
     unread: list[Row] = field(default_factory=list)
     sequences: dict[tuple[Address, str], list[int]] = field(default_factory=dict)
 
@@ -68,11 +76,17 @@ class _Batch:
 class Store:
     """Takes batches of messages into the database.
 
-    clock: Unix seconds.
+    clock: Unix seconds. pictures: where evidence goes; None where it is not taken.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.time,
+        pictures: PictureStore | None = None,
+    ) -> None:
         self._engine = engine
+        self._pictures = pictures
         self._clock = clock
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
@@ -81,8 +95,8 @@ class Store:
 
         An entry that is there already changes nothing, and is reported as taken: the device wants
         to know that it is here. What cannot be read is kept as it came.
-        Raises sqlalchemy.exc.SQLAlchemyError where the database does not take it; then nothing is
-        written.
+        Raises sqlalchemy.exc.SQLAlchemyError where the database does not take it, OSError where a
+        picture cannot be kept; then no row is written.
         """
         batch = _Batch()
         for message in messages:
@@ -98,13 +112,16 @@ class Store:
             ends = DeviceRow.connection.is_not_distinct_from
             self._upsert(connection, DeviceRow, list(batch.wills.values()), DEVICE_COLUMNS, ends)
             note_reported(connection, batch.reported, self._clock())
+            self._once(connection, OverdueRow, batch.log, ("site", "device", "at"))
+            place = ("site", "device", "item", "name")
+            self._once(connection, EvidenceRow, batch.evidence, place)
             self._once(connection, UnreadRow, batch.unread, ("digest",))
             missing = {
                 (address, telemetry.ledger): runs
                 for address, telemetry in sorted(batch.telemetry.items())
                 if (runs := look_for_gaps(connection, self._insert, address, telemetry))
             }
-        return Taken(batch.sequences, missing, len(batch.unread))
+        return Taken(batch.sequences, missing, batch.kept, len(batch.unread))
 
     def _sort(self, batch: _Batch, arrived: Arrived) -> None:
         try:
@@ -122,6 +139,10 @@ class Store:
             elif channel is Channel.EVENTS and isinstance(message, LedgerEntry):
                 self._event(batch, address, message, arrived.payload)
                 _note(batch, address, message.ledger, message.sequence)
+            elif channel is Channel.EVIDENCE and isinstance(message, Evidence):
+                self._picture(batch, address, message)
+            elif channel is Channel.LOG and isinstance(message, Telemetry):
+                self._log(batch, address, message)
             elif channel is Channel.REPORTED and isinstance(message, Reported):
                 batch.reported.append((address, message))
             elif channel is Channel.TELEMETRY and isinstance(message, Telemetry):
@@ -174,6 +195,35 @@ class Store:
             "bundle": telemetry.bundle,
             "connection": telemetry.connection,
         }
+
+    def _log(self, batch: _Batch, address: Address, telemetry: Telemetry) -> None:
+        batch.log.append(
+            {
+                "site": address.site,
+                "device": address.device,
+                "at": telemetry.at,
+                "waiting": telemetry.waiting,
+                "last_sequence": telemetry.last_sequence,
+                "problem": telemetry.problem.replace("\0", "?"),
+            }
+        )
+
+    def _picture(self, batch: _Batch, address: Address, evidence: Evidence) -> None:
+        if self._pictures is None:
+            raise MessageError("this hub keeps no pictures")
+        self._pictures.keep(evidence)
+        batch.evidence.append(
+            {
+                "site": address.site,
+                "device": address.device,
+                "item": evidence.item,
+                "name": evidence.name,
+                "sha256": evidence.sha256,
+                "size": len(evidence.data),
+                "received_at": self._clock(),
+            }
+        )
+        batch.kept.append((address, EvidenceAck(item=evidence.item, name=evidence.name)))
 
     def _keep(self, batch: _Batch, arrived: Arrived, reason: str, place: Row | None = None) -> None:
         content = arrived.topic.encode() + b"\0" + arrived.payload

@@ -148,6 +148,7 @@ class DemoStore:
         log = self._parts.enter_context((self._folder / "hub.log").open("ab"))
         arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
         arguments += ["--database", str(self._folder / "hub.db"), "--broker-port", str(broker_port)]
+        arguments += ["--evidence", str(self._folder / "hub-evidence")]
         process = subprocess.Popen(
             [*SHELFGATE, *arguments],
             stdin=subprocess.DEVNULL,

@@ -82,6 +82,7 @@ class HubProcess:
     def start(self) -> None:
         """Start, or start again."""
         arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
+        arguments += ["--evidence", str(self._log.parent / "pictures")]
         arguments += ["--database", self._database, "--broker-port", str(self._broker_port)]
         self._process = subprocess.Popen(
             [
