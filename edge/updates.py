@@ -6,6 +6,7 @@ and `updates` once there is something that decides.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from edge.runtime import RuntimeUnavailable
 from edge.serving import Serving
 from models.bundle import BundleError, load_bundle
 
+log = logging.getLogger(__name__)
+
 
 def open_slots(config: Config) -> Slots | None:
     """Open the slots, and go back where the bundle on probation has brought the box down.
@@ -33,10 +36,13 @@ def open_slots(config: Config) -> Slots | None:
         return None
     try:
         slots = Slots(config.device.state_dir / "bundles", load_bundle)
-        begin(slots, _limits(config))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BundleError(f"{config.device.state_dir / 'bundles'}: {reason}") from error
+    try:
+        begin(slots, _limits(config))
+    except OSError as error:  # a full disk is no reason to stand still
+        log.error("the state of the bundles cannot be written: %s", error)
     return slots
 
 
