@@ -36,5 +36,6 @@ $(VENV)/.setup: setup.cfg pyproject.toml tools/system-packages.sh
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.setup
+	tools/system-packages.sh tests
 	$(PIP) install --editable '.[train]'
 	@touch $@

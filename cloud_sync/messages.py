@@ -1,9 +1,10 @@
 """Every payload that crosses the broker, versioned and typed.
 
 The device writes entries of its ledger (`SessionOpened`, `SessionClosed`, `ItemBooked`,
-`LineSettled`) and its `Telemetry`; the hub answers with an `Ack` and sends commands, which the
-device answers with a `Reply`. The same bytes lie in the device's ledger, travel through the broker
-and are kept by the hub. Ground floor: imports none of ours.
+`LineSettled`) and its `Telemetry`; the hub answers with an `Ack`, or asks for what it misses
+(`Resend`), and sends commands, which the device answers with a `Reply`. The same bytes lie in the
+device's ledger, travel through the broker and are kept by the hub. Ground floor: imports none of
+ours.
 
 Bytes from outside are untrusted: `decode` checks size, types and ranges of everything it lets
 through. A payload of a schema newer than ours comes back as `Unread`, raw, so that whoever reads
@@ -13,7 +14,7 @@ can keep it; the fields of `Head` keep their meaning in every future schema.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -33,6 +34,7 @@ FileName = Annotated[
     str, msgspec.Meta(pattern=r"\A(?![/\\])(?!.*\.\.)[^\x00-\x1f]+\Z", max_length=300)
 ]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Sequence = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -175,19 +177,33 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     ranges: Annotated[tuple[tuple[Sequence, Sequence], ...], msgspec.Meta(max_length=5_000)]
 
 
+class Resend(Message, frozen=True, kw_only=True, tag="resend"):
+    """The hub misses these entries of a ledger, which the device holds for done: send them again.
+
+    A hub that was restored from a backup asks for what it had acknowledged since.
+    """
+
+    ledger: Name
+    ranges: Annotated[tuple[tuple[Sequence, Sequence], ...], msgspec.Meta(max_length=1_000)]
+
+
 class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     """How a device is: its birth when it connects, from time to time, and its last will.
 
     waiting: entries that the hub has not acknowledged; last_sequence: newest entry of the ledger.
+    connection: names one connection of the device, so that a will that comes late is not taken for
+    the end of the next one. problem: what is wrong with the line, in the log of a time without one.
     """
 
     online: bool
+    connection: Name | None = None
     at: float
     ledger: Name
     waiting: Count = 0
     last_sequence: Count = 0
     software: Text = "unknown"
     bundle: Text | None = None
+    problem: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
 class OpenSession(Message, frozen=True, kw_only=True, tag="open_session"):
@@ -209,9 +225,103 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
+# Steering a device: what it should be, what it is, and what a person asks of it.
+
+
+class Desired(Message, frozen=True, kw_only=True, tag="desired"):
+    """What the hub wants of a device; retained, so that one who was away finds it.
+
+    version: rises with every change; a device takes no older one.
+    bundle: "name version" of what it should run; None for whatever it has.
+    rollout: which rollout says so.
+    """
+
+    version: Count
+    bundle: Text | None = None
+    rollout: Name | None = None
+
+
+State = Literal["running", "downloading", "installing", "probation", "failed"]
+
+
+class BundleMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """How a bundle did on a device since it was switched to.
+
+    decisions: items decided; unknown: of those rejected as no product we know. errors: items that
+    could not be decided. mean_ms: of a decision. restarts: times the appliance came back without
+    having been told to stop. seconds: how long it has run.
+    """
+
+    decisions: Count = 0
+    unknown: Count = 0
+    errors: Count = 0
+    mean_ms: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    restarts: Count = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+
+
+class Reported(Message, frozen=True, kw_only=True, tag="reported"):
+    """What a device has made of it; retained.
+
+    desired_version: the newest wish it knows, 0 for none. bundle: what runs now.
+    state: "failed": the wish could not be fulfilled, failed_bundle and detail say which and why,
+    and bundle is what it went on with.
+    unread: payloads of newer schemas that it keeps because it cannot read them.
+    digest: SHA-256 of the manifest of what runs. done_bytes, total_bytes: of what is fetched.
+    measures, before: of the bundle that runs, and of the one before it.
+    """
+
+    desired_version: Count = 0
+    bundle: Text | None = None
+    state: State = "running"
+    failed_bundle: Text | None = None
+    detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    unread: Count = 0
+    digest: Digest | None = None
+    done_bytes: Count = 0
+    total_bytes: Count = 0
+    measures: BundleMeasures | None = None
+    before: BundleMeasures | None = None
+
+
+class SettleItem(Message, frozen=True, kw_only=True, tag="settle_item"):
+    """Command: somebody at the hub says what an item was; sku and session None: it was nothing."""
+
+    item: EventId
+    sku: Text | None
+    session: Name | None
+    by: Text
+
+
+class SendEvidence(Message, frozen=True, kw_only=True, tag="send_evidence"):
+    """Command: somebody at the hub wants to see the pictures behind an item."""
+
+    item: EventId
+
+
+class Evidence(Message, frozen=True, kw_only=True, tag="evidence"):
+    """A picture behind an item: a JPEG file (base64 in the JSON) and its SHA-256.
+
+    name: as in the item's evidence. The hub acknowledges it by an EvidenceAck.
+    """
+
+    item: EventId
+    name: FileName
+    sha256: Digest
+    data: Annotated[bytes, msgspec.Meta(max_length=180_000)]
+
+
+class EvidenceAck(Message, frozen=True, kw_only=True, tag="evidence_ack"):
+    """The hub keeps a picture."""
+
+    item: EventId
+    name: FileName
+
+
 LedgerEntry = SessionOpened | SessionClosed | ItemBooked | LineSettled
-Command = OpenSession | CloseSession
-AnyMessage = LedgerEntry | Ack | Telemetry | Command | Reply
+Command = OpenSession | CloseSession | SettleItem | SendEvidence
+Steering = Desired | Reported | Evidence | EvidenceAck
+AnyMessage = LedgerEntry | Ack | Resend | Telemetry | Command | Reply | Steering
 
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)
@@ -269,6 +379,12 @@ def decode_as(kind: type[M], payload: bytes) -> M:
     if not isinstance(message, kind):
         raise MessageError(f"a {type(message).__name__} where a {kind.__name__} belongs")
     return message
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (2020-12) of every message; docs/protocol.schema.json is this."""
+    schema = msgspec.json.schema(AnyMessage)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _peek(payload: bytes) -> Head | None:

@@ -19,12 +19,35 @@ class Channel(StrEnum):
 
     TELEMETRY = "telemetry"  # device: retained; birth, state, last will
     EVENTS = "events"  # device: entries of its ledger
-    ACKS = "acks"  # hub: what it has committed
+    ACKS = "acks"  # hub: what it has committed, and what it misses
     COMMANDS = "commands"  # whoever may command the device
-    REPLIES = "replies"  # device: answers, where a command names no response topic
+    REPLIES = "replies"  # device: answers, where a command names no other response topic
+    # Steering a device.
+    DESIRED = "desired"  # hub: retained; what the device should be
+    REPORTED = "reported"  # device: retained; what it has made of it
+    EVIDENCE = "evidence"  # device: pictures, behind everything else
+    LOG = "log"  # device: telemetry from while its line was down
+
+    # Bundles.
+    ASKS = "asks"  # device: which blocks of which files it wants
+    BLOCKS = "blocks"  # hub: blocks of files
 
 
-@dataclass(frozen=True, slots=True)
+FROM_DEVICE = frozenset(
+    {
+        Channel.TELEMETRY,
+        Channel.EVENTS,
+        Channel.REPLIES,
+        Channel.REPORTED,
+        Channel.EVIDENCE,
+        Channel.ASKS,
+        Channel.LOG,
+    }
+)
+"""What a device may publish; every other channel of its own it may only read."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Address:
     """One device of one site. Raises MessageError where either cannot be a name."""
 
@@ -38,6 +61,10 @@ class Address:
                     f"{what} id {name!r}: 1 to 100 letters, digits and . _ : @ ~ -, "
                     "and a letter or digit first"
                 )
+
+    def __str__(self) -> str:
+        """Write it as site/device."""
+        return f"{self.site}/{self.device}"
 
     def topic(self, channel: Channel) -> str:
         """Give the name of one of the device's topics."""

@@ -16,25 +16,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cloud_sync.device.agent import Agent
+from cloud_sync.device.installer import Installer
+from cloud_sync.device.shadow import Shadow
+from cloud_sync.device.slots import Slots
+from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
-from edge.camera_worker import CameraWorker, Pipeline
-from edge.capture import Source, at_hand, open_source
-from edge.config import Config
-from edge.embed import Recogniser
+from edge.bundle_trial import Trial
+from edge.camera_worker import CameraWorker
+from edge.capture import at_hand, open_source
+from edge.config import Config, SyncSettings
 from edge.evidence import EvidenceFolder
-from edge.gate import Decision
 from edge.ledger import Ledger
 from edge.retention import Retention
+from edge.serving import Serving
+from edge.source import Source
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
+from edge.updates import first_recogniser, open_slots, updates
 from edge.zones import check_inside
 from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 
@@ -65,7 +67,8 @@ class Appliance:
             raise
 
     def _open(self, config: Config) -> None:
-        bundle = load_bundle(config.bundle.path or DEFAULT_BUNDLE)
+        packaged = config.bundle.path or DEFAULT_BUNDLE
+        load_bundle(packaged)  # whatever else runs, this has to be there to go back to
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))
@@ -73,9 +76,25 @@ class Appliance:
             width, height = sources[-1].health.size
             if width and height:
                 check_inside(camera.zones, width, height)
-        pipelines = _pipelines(config, bundle, sources)
-        state_dir = config.device.state_dir
-        self._parts.callback(_lock(state_dir).close)
+        self._parts.callback(_lock(config.device.state_dir).close)
+        slots, runtime = open_slots(config), config.gate.runtime
+        serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
+        self._open_stages(config, sources, serving)
+        self.agent = self._agent(config, serving) if config.sync.enabled else None
+        self.storefront.link = self.agent
+        serving.when_served = self._use
+        self.installer = None
+        if slots is not None and self.agent is not None:
+            self.installer = self._updates(config, slots, packaged, serving, self.agent)
+        self.storefront.updates = self.installer
+
+    def _open_stages(self, config: Config, sources: Sequence[Source], serving: Serving) -> None:
+        """Open what lies between the cameras and the page: pipelines, ledger, bookkeeper."""
+        state_dir, bundle = config.device.state_dir, serving.bundle
+        pipelines = [
+            pipeline.build(config, at_hand(camera, source), bundle, serving)
+            for camera, source in zip(config.cameras, sources, strict=True)
+        ]
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
         self._parts.callback(self.ledger.close)
@@ -97,8 +116,6 @@ class Appliance:
         )
         self.page = StatusServer(self.storefront, config.status.host, config.status.port)
         self._parts.callback(self.page.stop)
-        self.agent = self._agent(config, bundle) if config.sync.enabled else None
-        self.storefront.link = self.agent
         self.storefront.retention = self.retention
 
     def _retention(self, config: Config) -> Retention:
@@ -112,7 +129,32 @@ class Appliance:
         self._parts.callback(retention.stop)
         return retention
 
-    def _agent(self, config: Config, bundle: Bundle) -> Agent:
+    def _updates(
+        self, config: Config, slots: Slots, packaged: Path, serving: Serving, link: Agent
+    ) -> Installer:
+        trial = Trial(config.gate.runtime)
+        self._parts.callback(trial.close)
+        installer = updates(
+            config,
+            slots,
+            packaged,
+            serving,
+            trial,
+            self.shadow,
+            is_busy=lambda: link.state.waiting > 0,
+            certificates=_certificates(config.sync),
+        )
+        self._parts.callback(installer.stop)
+        return installer
+
+    def _use(self, bundle: Bundle) -> None:
+        self.bookkeeper.use(bundle)
+        self.storefront.use(bundle)
+
+    def _agent(self, config: Config, serving: Serving) -> Agent:
+        bundle = serving.bundle
+        self.shadow = Shadow(config.device.state_dir / "desired.json")
+        self.shadow.report(bundle=f"{bundle.bundle_id} {bundle.version}", digest=bundle.digest)
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,
@@ -120,7 +162,9 @@ class Appliance:
             config.device.id,
             config.device.site,
             self.storefront.obey,
-            bundle=lambda: f"{bundle.bundle_id} {bundle.version}",
+            shadow=self.shadow,
+            certificates=_certificates(config.sync),
+            bundle=lambda: f"{serving.bundle.bundle_id} {serving.bundle.version}",
         )
         self._parts.callback(agent.stop)
         return agent
@@ -131,6 +175,8 @@ class Appliance:
             self.page.start()
             if self.agent is not None:
                 self.agent.start()
+            if self.installer is not None:
+                self.installer.start()
             self.bookkeeper.start()
             self.retention.start()
             self._parts.callback(self._stop_cameras)
@@ -178,25 +224,19 @@ class Appliance:
         self.bookkeeper.stop()
 
 
-class OneAtATime:
-    """A recogniser that the cameras' threads share: a network answers one question at a time."""
-
-    def __init__(self, recogniser: Recogniser) -> None:
-        self._recogniser = recogniser
-        self._lock = Lock()
-
-    def decide(self, crops: Sequence[NDArray[np.uint8]], groups: Sequence[str] = ()) -> Decision:
-        """Say which product crops show; waits for whoever asked before."""
-        with self._lock:
-            return self._recogniser.decide(crops, groups)
-
-
-def _pipelines(config: Config, bundle: Bundle, sources: Sequence[Source]) -> Sequence[Pipeline]:
-    recogniser = OneAtATime(Recogniser(bundle, runtime=config.gate.runtime))
-    return [
-        pipeline.build(config, at_hand(camera, source), bundle, recogniser)
-        for camera, source in zip(config.cameras, sources, strict=True)
-    ]
+def _certificates(sync: SyncSettings) -> Certificates | None:
+    """Give what the line needs for TLS. Raises ApplianceError where a file cannot be used."""
+    folder = sync.tls_dir
+    if folder is None:
+        return None
+    certificates = Certificates(folder / "ca.pem", folder / "device.pem", folder / "device.key")
+    try:
+        certificates.context()
+    except OSError as error:
+        raise ApplianceError(
+            f"{folder}: no certificate that can be used: {error.strerror or error}: shelfgate enrol"
+        ) from error
+    return certificates
 
 
 def _lock(state_dir: Path) -> IO[str]:

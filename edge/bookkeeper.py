@@ -27,6 +27,8 @@ QUEUE_MAX = 64
 RECENT_MAX = 40
 RETRY_S = 2.0
 WAIT_S = 0.2
+BUNDLES_KEPT = 3
+"""An event is booked by the bundle that decided it, which may not be the newest any more."""
 
 
 class Books(Protocol):
@@ -86,6 +88,7 @@ class Bookkeeper:
         self._books = books
         self._evidence = evidence
         self._bundle = bundle
+        self._decided_by = {bundle.digest: bundle}
         self._clock = clock
         self._queue: Queue[DecidedEvent] = Queue(QUEUE_MAX)
         self._recent: deque[Booked] = deque(maxlen=RECENT_MAX)
@@ -95,6 +98,14 @@ class Bookkeeper:
         self._picture_problem = ""
         self.booked = 0
         self._thread = Thread(target=self._run, name="bookkeeper", daemon=True)
+
+    def use(self, bundle: Bundle) -> None:
+        """Book by another bundle's catalogue what that bundle decides from now on."""
+        known = dict(self._decided_by)
+        known.pop(bundle.digest, None)
+        newest = dict(list(known.items())[-BUNDLES_KEPT + 1 :])
+        self._decided_by = {**newest, bundle.digest: bundle}
+        self._bundle = bundle
 
     @property
     def idle(self) -> bool:
@@ -153,7 +164,8 @@ class Bookkeeper:
 
     def _booked(self, decided: DecidedEvent) -> bool:
         evidence = self._kept(decided)
-        charge = charge_of(self._bundle, decided.decision)
+        bundle = self._decided_by.get(decided.decision.bundle, self._bundle)
+        charge = charge_of(bundle, decided.decision)
         try:
             booking = self._books.book(
                 decided, charge.provenance, evidence, charge.price_minor, charge.currency

@@ -51,9 +51,19 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BundleSettings:
-    """The bundle to run; None: the one that ships with the product."""
+    """The bundle to run, and how others are taken from the hub.
+
+    path: where no bundle came from the hub; None: the one that ships with the product.
+    root: the hub's root.json, by which its bundles are verified; None: none is taken.
+    rate_mb_s: megabytes a second that are fetched at most, 0: as fast as it goes.
+    probation_s, probation_items: a new bundle is kept after running so long and deciding so many.
+    """
 
     path: Path | None = None
+    root: Path | None = None
+    rate_mb_s: float = field(default=0.0, metadata=_at_least(0.0))
+    probation_s: float = field(default=600.0, metadata=_at_least(0.0))
+    probation_items: int = field(default=20, metadata=_at_least(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +129,16 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """The store's MQTT broker, by which the hub is reached."""
+    """The MQTT broker by which the hub is reached.
+
+    tls_dir: a folder with ca.pem, device.pem and device.key, as `shelfgate enrol` writes it; None
+    for a line in the clear.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
     port: int = field(default=1883, metadata=_at_least(1, 65535))
+    tls_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,16 +65,20 @@ class Recogniser:
         runtime: str = "openvino",
         threads: int | None = None,
         cache_dir: Path | None = None,
+        like: Recogniser | None = None,
     ) -> None:
         """Open a bundle's networks. Raises RuntimeUnavailable.
 
         runtime, threads, cache_dir: as for `edge.runtime.open_network`.
+        like: one on the same runtime, whose networks are used where they are the same files; the
+        two then must not be asked at the same time.
         """
         self.bundle = bundle
         self._embedders: dict[str, Embedder] = {}
         for group in bundle.groups:
             if group.model.name not in self._embedders:
-                self._embedders[group.model.name] = open_embedder(
+                shared = None if like is None else like.embedder_of(group.model)
+                self._embedders[group.model.name] = shared or open_embedder(
                     group.model, runtime=runtime, threads=threads, cache_dir=cache_dir
                 )
         self._routes = bundle.routes
@@ -93,6 +97,17 @@ class Recogniser:
     def embedder(self, group: str) -> Embedder:
         """Return what embeds crops for a group. Raises KeyError."""
         return self._embedders[self._models[group]]
+
+    def embedder_of(self, model: Model) -> Embedder | None:
+        """Return what embeds by the very files of a model, None where nothing here does."""
+        for group in self.bundle.groups:
+            ours = group.model
+            same = (ours.side, ours.dim, ours.fit) == (model.side, model.dim, model.fit)
+            pairs = [(ours.openvino, model.openvino), (ours.onnx, model.onnx)]
+            pairs.append((ours.openvino.with_suffix(".bin"), model.openvino.with_suffix(".bin")))
+            if same and all(one.samefile(other) for one, other in pairs):
+                return self._embedders[ours.name]
+        return None
 
     def gate(self, group: str) -> Gate:
         """Return a group's gate. Raises KeyError."""

@@ -50,6 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
     immediate: whether the centroids alone settled it.
     strangeness: what the thresholds were compared with: the distance, told by the yardstick of the
         table, in [0, 2]. How unknown the item looks.
+    bundle: digest of the bundle that decided, empty where nobody said.
     """
 
     verdict: Verdict
@@ -59,6 +60,7 @@ class Decision(msgspec.Struct, frozen=True):
     group: str
     immediate: bool = True
     strangeness: float = 2.0
+    bundle: str = ""
 
 
 class Gate:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cloud_sync.messages import CloseSession, Command, Nearest, OpenSession, Reply
+from cloud_sync.messages import CloseSession, Command, Nearest, OpenSession, Reply, SettleItem
 from edge.bookkeeper import Booked, Bookkeeper
 from edge.camera_screen import camera_picture, camera_state
 from edge.camera_worker import CameraWorker
@@ -37,6 +37,15 @@ REASONS = {
     Reason.NO_PRICE: "The bundle has no price for it.",
     Reason.OTHER_CURRENCY: "Its price is in another currency than the cart.",
     Reason.NOTHING_TO_RETURN: "It was put back, but is not in the cart.",
+}
+
+
+UPDATES = {
+    "fetching": "Fetching {bundle}: {share:.0%}.",
+    "testing": "Trying {bundle} out.",
+    "probation": "On probation.",
+    "refused": "Refused {bundle}: {reason}.",
+    "rolled_back": "Took {bundle} back: {reason}.",
 }
 
 
@@ -69,6 +78,39 @@ class HasProblems(Protocol):
     @property
     def problems(self) -> tuple[str, ...]:
         """Sentences for the page; empty while all is well."""
+        ...
+
+
+class UpdateState(Protocol):
+    """How the bundles are: `cloud_sync.device.installer.Status`."""
+
+    @property
+    def phase(self) -> str:
+        """How far the wanted bundle is."""
+        ...
+
+    @property
+    def bundle(self) -> str | None:
+        """Its name and version, None where it wants none."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused or taken back, for a person."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How much of what has to be fetched is there, in [0, 1]."""
+        ...
+
+
+class Updates(Protocol):
+    """What brings new bundles: `cloud_sync.device.installer.Installer`."""
+
+    @property
+    def status(self) -> UpdateState:
+        """How the bundles are; never blocks."""
         ...
 
 
@@ -110,6 +152,11 @@ class Storefront:
         self._settled: dict[str, tuple[str, str] | None] = {}
         self.link: Link | None = None
         self.retention: HasProblems | None = None
+        self.updates: Updates | None = None
+
+    def use(self, bundle: Bundle) -> None:
+        """Show another bundle's products and prices from now on."""
+        self._bundle = bundle
 
     def state(self) -> view.State:
         """Return everything on the page."""
@@ -133,6 +180,7 @@ class Storefront:
                 version=str(self._bundle.version),
                 products=len(self._bundle.catalogue),
                 groups=tuple(group.name for group in self._bundle.groups),
+                note=self._update(),
             ),
             sync=self._sync(waiting),
             warnings=tuple(warnings),
@@ -190,14 +238,29 @@ class Storefront:
         self._settle(event_id, None, None, None, None)
 
     def obey(self, command: Command) -> Reply:
-        """Carry out a command of the entry gate's that came over MQTT."""
-        act = self.open_session if isinstance(command, OpenSession) else self.close_session
-        assert isinstance(command, OpenSession | CloseSession)
+        """Carry out a command that came over MQTT, from the entry gate or from the hub."""
         try:
-            act(command.session)
+            if isinstance(command, OpenSession):
+                self.open_session(command.session)
+            elif isinstance(command, CloseSession):
+                self.close_session(command.session)
+            elif isinstance(command, SettleItem):
+                self._settle_as_told(command)
+            else:
+                return Reply(ok=False, detail=f"this box cannot {type(command).__name__}")
         except Refused as error:
             return Reply(ok=False, detail=str(error))
         return Reply(ok=True)
+
+    def _settle_as_told(self, told: SettleItem) -> None:
+        if told.sku is None or told.session is None:
+            self._settle(told.item, None, None, None, None, told.by)
+            return
+        product = self._bundle.catalogue.get(told.sku)
+        if product is None:
+            raise Refused(422, f"the bundle holds no product {told.sku!r}")
+        price, currency = product.price_minor, product.currency
+        self._settle(told.item, told.sku, told.session, price, currency, told.by)
 
     def _settle(
         self,
@@ -206,10 +269,11 @@ class Storefront:
         session_id: str | None,
         price_minor: int | None,
         currency: str | None,
+        by: str = "staff",
     ) -> None:
         try:
             self._ledger.settle(
-                event_id, sku, session_id, price_minor=price_minor, currency=currency
+                event_id, sku, session_id, price_minor=price_minor, currency=currency, by=by
             )
         except (SessionError, SettleError) as error:
             raise Refused(404, str(error)) from error
@@ -321,6 +385,14 @@ class Storefront:
         """Return what a product is called; its sku where the bundle does not know it."""
         product = self._bundle.catalogue.get(sku or "")
         return (sku or "") if product is None else product.name
+
+    def _update(self) -> str:
+        """Return what there is to say of the bundle that the hub wants."""
+        if self.updates is None:
+            return ""
+        status = self.updates.status
+        words = UPDATES.get(status.phase, "")
+        return words.format(bundle=status.bundle or "", share=status.share, reason=status.reason)
 
     def _sync(self, waiting: int) -> view.SyncView:
         if self.link is None:

@@ -25,6 +25,7 @@ GROUND_FLOOR = {
     "models.search",
     "models.table",
     "models.yardstick",
+    "cloud_sync.blocks",
     "cloud_sync.fold",
     "cloud_sync.messages",
     "cloud_sync.topics",
@@ -46,7 +47,7 @@ LIGHT_MODELS = {
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""
 
-ROOTS = ("edge.appliance", "edge.commands", "edge.default_build", "edge.demo_store")
+ROOTS = ("edge.appliance", "edge.updates", "edge.commands", "edge.default_build", "edge.demo_store")
 """Where parts are put together that do not know each other."""
 
 TRAINING_ROOTS = ("edge.default_build",)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Install the distribution's packages that the product and its tests need, where they are missing.
+# With "tests": also what only the tests need.
 set -eu
 
 wanted=()
@@ -10,6 +11,9 @@ on_path mosquitto || wanted+=(mosquitto)
 on_path chromium || on_path chromium-browser || wanted+=(chromium fonts-dejavu-core)
 library libGL.so.1 || wanted+=(libgl1)
 library libglib-2.0.so.0 || wanted+=(libglib2.0-0)
+if [ "${1:-}" = tests ]; then
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || on_path initdb || wanted+=(postgresql)
+fi
 "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 
 if [ ${#wanted[@]} -eq 0 ]; then exit 0; fi

@@ -15,28 +15,46 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 
+from cloud_sync.device.extras import Extras, Limits
+from cloud_sync.device.happenings import (
+    Asked,
+    Connected,
+    Disconnected,
+    Happening,
+    LinkState,
+    NobodyListens,
+    Refused,
+)
+from cloud_sync.device.lane import Lane
 from cloud_sync.device.outbox import Outbox
+from cloud_sync.device.shadow import Shadow
+from cloud_sync.device.unread import UnreadFolder
 from cloud_sync.device.window import Window
 from cloud_sync.messages import (
     Ack,
-    CloseSession,
+    AnyMessage,
     Command,
+    Desired,
+    EvidenceAck,
     MessageError,
-    OpenSession,
     Reply,
+    Resend,
+    SendEvidence,
     Telemetry,
+    Unread,
     decode,
     decode_as,
     encode,
 )
-from cloud_sync.mqtt import connect_properties, make_client, publish_properties
+from cloud_sync.mqtt import Certificates, connect_properties, make_client, publish_properties
 from cloud_sync.topics import Address, Channel
 from edge.ledger import LedgerError
 
@@ -45,50 +63,13 @@ log = logging.getLogger(__name__)
 SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long the broker keeps commands for a device that is away."""
 
+REPLY_S = 300
+"""How long an answer is of use to whoever asked."""
+
 INBOX = 1_000
 POLL_S = 0.1
 LOOK_S = 0.5
 NO_MATCHING_SUBSCRIBERS = 0x10
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """How the line is, for the page.
-
-    up: connected to the broker. waiting: entries that the hub does not have.
-    hub_at: Unix seconds of the hub's last acknowledgement to this agent, None before the first.
-    problem: what is wrong, for a person; None where nothing is.
-    """
-
-    up: bool
-    waiting: int
-    hub_at: float | None
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Connected:
-    receive_maximum: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Disconnected:
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _NobodyListens:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    payload: bytes
-    reply_to: str | None
-    correlation: bytes | None
-
-
-_Happening = _Connected | _Disconnected | _NobodyListens | _Asked | Ack
 
 
 class Agent:
@@ -99,6 +80,9 @@ class Agent:
     window: entries under way at most. resend_after_s: how long the hub may take before an entry is
         sent again; doubles while it does not answer.
     keepalive_s: how soon a dead line is noticed. telemetry_s: how often the state is published.
+    shadow: what the hub wants and the device is; kept beside the ledger where it is not given.
+    limits: when what is no entry of the ledger makes room.
+    certificates: how the two ends of the line prove who they are; None for a line in the clear.
     Raises LedgerError where the ledger cannot be opened, MessageError where site or device cannot
     be names.
     """
@@ -118,17 +102,29 @@ class Agent:
         telemetry_s: float = 30.0,
         software: str = "unknown",
         bundle: Callable[[], str | None] = lambda: None,
+        shadow: Shadow | None = None,
+        certificates: Certificates | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._address = Address(site, device)
         self._outbox = Outbox(ledger_path, device)
         self._on_command = on_command
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._telemetry_s = telemetry_s
-        self._telemetry_at = self._look_at = 0.0
+        self._telemetry_at = self._look_at = self._logged_at = 0.0
         self._software, self._bundle = software, bundle
         self._most = window
         self._window = Window(self._outbox, window, resend_after_s)
-        self._inbox: queue.Queue[_Happening] = queue.Queue(INBOX)
+        self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)
+        self._connection = ""
+        state_dir = ledger_path.parent
+        extras = Extras(state_dir / "extras.db", limits or Limits())
+        self._lane = Lane(self._outbox, extras, state_dir / "evidence")
+        self._shadow = shadow or Shadow(state_dir / "desired.json")
+        self._shadow_told = 0
+        self._unread = UnreadFolder(state_dir / "unread")
+        self._shadow.report(unread=self._unread.count)
+        self._certificates = certificates
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
@@ -161,59 +157,96 @@ class Agent:
             self._client.disconnect()
             self._client.loop_stop()
         self._state = replace(self._state, up=False, problem="stopped")
+        self._lane.close()
         self._outbox.close()
 
     def _make_client(self) -> mqtt.Client:
         address = self._address
         client = make_client(f"shelfgate/{address.site}/{address.device}")
-        client.will_set(
-            address.topic(Channel.TELEMETRY), encode(self._telemetry(False)), qos=1, retain=True
-        )
+        if self._certificates is not None:
+            self._certificates.use_for(client)
+        client.on_pre_connect = self._before_connecting
         client.on_connect = self._when_connected
         client.on_disconnect = self._when_disconnected
-        client.on_connect_fail = lambda *_: self._put(_Disconnected("the broker does not answer"))
+        client.on_connect_fail = lambda *_: self._put(Disconnected("the broker does not answer"))
+        client.on_subscribe = self._when_subscribed
         client.on_publish = self._when_published
         client.on_message = self._when_message
         return client
 
     # The MQTT client's thread.
 
+    def _before_connecting(self, client: mqtt.Client, _: Any) -> None:
+        """Leave a will that names this connection and no other."""
+        self._connection = uuid.uuid4().hex[:16]
+        try:
+            will = encode(self._telemetry(False))
+        except LedgerError as error:
+            log.error("no last will: %s", error)
+            return
+        client.will_set(self._address.topic(Channel.TELEMETRY), will, qos=1, retain=True)
+
     def _when_connected(
         self, client: mqtt.Client, _: Any, __: Any, reason: Any, properties: Any
     ) -> None:
         client.drop_out_messages()
         if reason.is_failure:
-            self._put(_Disconnected(f"the broker refuses us: {reason}"))
+            self._put(Disconnected(f"the broker refuses us: {reason}"))
             return
-        for channel in (Channel.ACKS, Channel.COMMANDS):
-            client.subscribe(self._address.topic(channel), qos=1)
-        self._put(_Connected(getattr(properties, "ReceiveMaximum", 65_535)))
+        channels = (Channel.ACKS, Channel.COMMANDS, Channel.DESIRED)
+        client.subscribe([(self._address.topic(one), 1) for one in channels])
+        self._put(Connected(getattr(properties, "ReceiveMaximum", 65_535)))
 
     def _when_disconnected(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        self._put(_Disconnected(f"the line broke: {reason}"))
+        self._put(Disconnected(f"the line broke: {reason}"))
 
     def _when_published(self, _: mqtt.Client, __: Any, ___: int, reason: Any, ____: Any) -> None:
-        if reason is not None and reason.value == NO_MATCHING_SUBSCRIBERS:
-            self._put(_NobodyListens())
+        if reason is None:
+            return
+        if reason.value == NO_MATCHING_SUBSCRIBERS:
+            self._put(NobodyListens())
+        elif reason.is_failure:
+            self._put(Refused(f"the broker refuses what we send: {reason}"))
+
+    def _when_subscribed(self, _: mqtt.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._put(Refused(f"the broker refuses our subscription: {', '.join(refused)}"))
 
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):
             try:
-                self._put(decode_as(Ack, bytes(message.payload)))
+                said = self._read(bytes(message.payload))
+                if not isinstance(said, Ack | EvidenceAck | Resend):
+                    raise MessageError(f"a {type(said).__name__} where an Ack belongs")
+                self._put(said)
             except MessageError as error:
                 log.warning("an acknowledgement that cannot be read: %s", error)
+        elif message.topic == self._address.topic(Channel.DESIRED):
+            try:
+                self._put(decode_as(Desired, bytes(message.payload)))
+            except MessageError as error:
+                self._unread.keep(bytes(message.payload), str(error))
         else:
             reply_to = getattr(message.properties, "ResponseTopic", None)
             correlation = getattr(message.properties, "CorrelationData", None)
-            self._put(_Asked(bytes(message.payload), reply_to, correlation))
+            self._put(Asked(bytes(message.payload), reply_to, correlation))
 
-    def _put(self, happening: _Happening) -> None:
+    def _put(self, happening: Happening) -> None:
         while not self._stopping.is_set():
             try:
                 self._inbox.put(happening, timeout=0.5)
                 return
             except queue.Full:
                 continue
+
+    def _read(self, payload: bytes) -> AnyMessage | Unread:
+        """Read a payload; keep one of a newer schema. Raises MessageError where it is none."""
+        message = decode(payload)
+        if isinstance(message, Unread):
+            head = message.head
+            self._unread.keep(payload, f"schema {head.schema}, {head.type}")
+        return message
 
     # The agent's thread.
 
@@ -224,6 +257,7 @@ class Agent:
                 if self._state.up:
                     self._window.send(self._publish)
                     self._tell()
+                    self._lane.send(self._publish_extra, quiet=self._window.is_quiet)
                 self._look()
             except LedgerError as error:
                 log.error("%s", error)
@@ -233,7 +267,7 @@ class Agent:
     def _take_in(self) -> None:
         """Wait a moment for what comes in, then take all of it."""
         acks: list[Ack] = []
-        happening: _Happening | None
+        happening: Happening | None
         try:
             happening = self._inbox.get(timeout=POLL_S)
         except queue.Empty:
@@ -252,33 +286,51 @@ class Agent:
             self._window.done([one for ack in ours for one in ack.ranges])
             self._state = replace(self._state, hub_at=time.time(), problem=None)
 
-    def _take(self, happening: _Connected | _Disconnected | _NobodyListens | _Asked) -> None:
-        if isinstance(happening, _Asked):
+    def _take(self, happening: Happening) -> None:
+        if isinstance(happening, Asked):
             self._answer(happening)
-        elif isinstance(happening, _NobodyListens):
+        elif isinstance(happening, Desired):
+            self._want(happening)
+        elif isinstance(happening, EvidenceAck):
+            self._lane.kept(happening)
+        elif isinstance(happening, Refused):
+            log.error("%s", happening.problem)
+            self._state = replace(self._state, problem=happening.problem)
+        elif isinstance(happening, Resend):
+            if happening.ledger == self._outbox.ledger_id:
+                count = self._window.again(happening.ranges)
+                log.warning("the hub misses entries; %d are sent again", count)
+        elif isinstance(happening, NobodyListens):
             self._window.nobody_listens()
             self._state = replace(self._state, problem="no hub listens at the broker")
-        elif isinstance(happening, _Disconnected):
+        elif isinstance(happening, Disconnected):
             if self._state.up or self._state.problem != happening.problem:
                 log.info("%s", happening.problem)
             self._state = replace(self._state, up=False, problem=happening.problem)
-        else:
+        elif isinstance(happening, Connected):
+            self._shadow_told = 0
             self._window.restart(min(self._most, max(1, happening.receive_maximum - 4)))
             self._telemetry_at = 0.0
             self._state = replace(self._state, up=True, problem=None)
             log.info("connected to %s:%d", self._host, self._port)
 
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, asked: Asked) -> None:
         try:
-            command = decode(asked.payload)
-            if isinstance(command, OpenSession | CloseSession):
+            command = self._read(asked.payload)
+            if isinstance(command, SendEvidence):
+                count = self._lane.ask(command.item)
+                reply = Reply(ok=count > 0, detail=f"{count} pictures are on their way")
+            elif isinstance(command, Command):
                 reply = self._on_command(command)
             else:
-                reply = Reply(ok=False, detail=f"not a command: {type(command).__name__}")
+                what = type(command).__name__
+                if isinstance(command, Unread):
+                    what = f"schema {command.head.schema} is newer than ours, it is kept"
+                reply = Reply(ok=False, detail=f"not a command: {what}")
         except (MessageError, LedgerError) as error:
             reply = Reply(ok=False, detail=str(error)[:2_000])
         topic = asked.reply_to or self._address.topic(Channel.REPLIES)
-        properties = publish_properties(correlation=asked.correlation)
+        properties = publish_properties(correlation=asked.correlation, expiry_s=REPLY_S)
         try:
             self._client.publish(topic, encode(reply), qos=1, properties=properties)
         except ValueError as error:
@@ -288,8 +340,23 @@ class Agent:
         topic = self._address.topic(Channel.EVENTS)
         return self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
 
+    def _want(self, desired: Desired) -> None:
+        try:
+            self._shadow.take(desired)
+        except OSError as error:
+            log.error("the hub's wish cannot be kept: %s", error)
+
+    def _publish_extra(self, channel: Channel, payload: bytes) -> bool:
+        topic = self._address.topic(channel)
+        return self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+
     def _tell(self) -> None:
         now = time.monotonic()
+        self._shadow.report(unread=self._unread.count)
+        if self._shadow.changes != self._shadow_told:
+            self._shadow_told = self._shadow.changes
+            topic = self._address.topic(Channel.REPORTED)
+            self._client.publish(topic, encode(self._shadow.reported), qos=1, retain=True)
         if now - self._telemetry_at >= self._telemetry_s or self._telemetry_at == 0.0:
             self._telemetry_at = now
             self._publish_telemetry(online=True)
@@ -299,18 +366,24 @@ class Agent:
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._state = replace(self._state, waiting=self._outbox.depth())
+            self._lane.look(self._state.waiting)
+            if not self._state.up and now - self._logged_at >= self._telemetry_s:
+                self._logged_at = now
+                self._lane.note(encode(self._telemetry(False, self._state.problem or "")))
 
     def _publish_telemetry(self, online: bool) -> mqtt.MQTTMessageInfo:
         topic = self._address.topic(Channel.TELEMETRY)
         return self._client.publish(topic, encode(self._telemetry(online)), qos=1, retain=True)
 
-    def _telemetry(self, online: bool) -> Telemetry:
+    def _telemetry(self, online: bool, problem: str = "") -> Telemetry:
         return Telemetry(
             online=online,
+            connection=self._connection or None,
             at=time.time(),
             ledger=self._outbox.ledger_id,
             waiting=self._outbox.depth(),
             last_sequence=self._outbox.last_sequence(),
             software=self._software,
             bundle=self._bundle(),
+            problem=problem[:300],
         )

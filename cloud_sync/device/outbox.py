@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud_sync.messages import ItemBooked, decode_as
 from edge.ledger import LedgerFile
 
 
@@ -59,6 +60,35 @@ class Outbox:
                 rows.execute("DELETE FROM outbox WHERE sequence BETWEEN ? AND ?", one).rowcount
                 for one in ranges
             )
+
+    def again(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """Put back what the hub misses, as far as the ledger has it. Count what came back."""
+        with self._file.transaction() as rows:
+            return sum(
+                rows.execute(
+                    "INSERT OR IGNORE INTO outbox "
+                    "SELECT sequence FROM entries WHERE sequence BETWEEN ? AND ?",
+                    one,
+                ).rowcount
+                for one in ranges
+            )
+
+    def item(self, event_id: str) -> ItemBooked | None:
+        """Give an item as it was booked, None where there is none of that id."""
+        with self._file.reading() as rows:
+            found = rows.execute(
+                "SELECT payload FROM entries WHERE event_id = ? AND type = 'item'", (event_id,)
+            ).fetchone()
+        return None if found is None else decode_as(ItemBooked, bytes(found[0]))
+
+    def reviews_after(self, sequence: int, limit: int) -> list[tuple[int, str]]:
+        """Give items that wait for a person, in order: place in the ledger and event id."""
+        with self._file.reading() as rows:
+            return rows.execute(
+                "SELECT sequence, event_id FROM reviews WHERE sequence > ? "
+                "ORDER BY sequence LIMIT ?",
+                (sequence, limit),
+            ).fetchall()
 
     def depth(self) -> int:
         """Count the rows."""

@@ -27,6 +27,11 @@ class Window:
         self._last_sent = 0
         self._again_at: float | None = None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether hardly anything is under way: there is room on the line for other things."""
+        return len(self._under_way) < max(1, self._most // 8)
+
     def restart(self, most: int) -> None:
         """Forget what is under way, and send it again: the line is new."""
         self._most = most
@@ -41,6 +46,13 @@ class Window:
             for sequence in [one for one in self._under_way if first <= one <= last]:
                 del self._under_way[sequence]
         self._patience_s = self._first_patience_s
+
+    def again(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """The hub misses entries: begin anew with those it asks for. Count them."""
+        came_back = self._outbox.again(ranges)
+        if came_back:
+            self.restart(self._most)
+        return came_back
 
     def nobody_listens(self) -> None:
         """The broker has no one to give our entries to: try again soon, then less and less."""

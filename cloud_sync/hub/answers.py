@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from cloud_sync.fold import Line, Review
 from cloud_sync.hub.carts import Event, Visit
-from cloud_sync.hub.tables import DeviceRow
 from cloud_sync.topics import Address
 
 
@@ -68,20 +67,6 @@ class EventAnswer(BaseModel):
     entry: dict[str, Any]
 
 
-class DeviceAnswer(BaseModel):
-    """A device as it last described itself; seen_at: when, by the hub's clock."""
-
-    site: str
-    device: str
-    online: bool
-    seen_at: float
-    ledger: str
-    waiting: int
-    last_sequence: int
-    software: str
-    bundle: str | None
-
-
 class HealthAnswer(BaseModel):
     """Whether the hub is well, and what is wrong where it is not."""
 
@@ -131,21 +116,6 @@ def event_answer(event: Event) -> EventAnswer:
         device=event.address.device,
         received_at=event.received_at,
         entry=msgspec.to_builtins(event.entry),
-    )
-
-
-def device_answer(row: DeviceRow) -> DeviceAnswer:
-    """Put a device in words."""
-    return DeviceAnswer(
-        site=row.site,
-        device=row.device,
-        online=row.online,
-        seen_at=row.seen_at,
-        ledger=row.ledger,
-        waiting=row.waiting,
-        last_sequence=row.last_sequence,
-        software=row.software,
-        bundle=row.bundle,
     )
 
 

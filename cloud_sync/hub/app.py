@@ -1,122 +1,111 @@
-"""The hub, put together: the ingest worker and the API over one database."""
+"""The hub, put together: ingest, API and the rollouts' steward over one database."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from cloud_sync.hub import answers
+from cloud_sync.hub.access import Access
+from cloud_sync.hub.audit import Audit
+from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.carts import Carts
-from cloud_sync.hub.database import DatabaseError, check
-from cloud_sync.hub.ingest import Ingest
-from cloud_sync.messages import NAME_PATTERN
+from cloud_sync.hub.courier import Courier
+from cloud_sync.hub.enrolments import Enrolments
+from cloud_sync.hub.evidence import EvidenceRoom
+from cloud_sync.hub.fleet import Fleet
+from cloud_sync.hub.health import Metrics, Worker, health_routes
+from cloud_sync.hub.rollouts import Rollouts
+from cloud_sync.hub.routes_enrolment import enrolment_routes
+from cloud_sync.hub.routes_evidence import evidence_routes
+from cloud_sync.hub.routes_fleet import bundle_routes, fleet_routes, rollout_routes
+from cloud_sync.hub.routes_people import people_routes
+from cloud_sync.hub.routes_stores import review_routes, store_routes
+from cloud_sync.hub.shadows import Shadows
+from cloud_sync.hub.steward import Steward
+from cloud_sync.hub.tokens import Tokens
 
-PATTERN = NAME_PATTERN.replace(r"\A", "^").replace(r"\Z", "$")
-
-Limit = Annotated[int, Query(ge=1, le=1_000)]
-Offset = Annotated[int, Query(ge=0, le=2**31)]
-After = Annotated[int, Query(ge=0, le=2**53)]
-Name = Annotated[str | None, Query(pattern=PATTERN)]
+log = logging.getLogger(__name__)
 
 
-def create_app(engine: Engine, ingest: Ingest | None = None) -> FastAPI:
+def create_app(
+    engine: Engine,
+    ingest: Worker | None = None,
+    courier: Courier | None = None,
+    *,
+    enrolments: Enrolments | None = None,
+    evidence: EvidenceRoom | None = None,
+    evidence_days: float = 90.0,
+    is_open: bool = False,
+) -> FastAPI:
     """Put the hub together.
 
-    ingest: started and stopped with the app; None for an API alone.
+    ingest: started and stopped with the app; None for an API alone. courier: the way to devices,
+    with which rollouts are stepped; None without a broker. enrolments: how boxes are let in; None
+    where that is not done here. evidence: the pictures, kept for evidence_days. is_open: nobody
+    needs a token.
     """
+    rollouts = Rollouts(engine)
+    parts: list[Worker | Steward] = []
+    if ingest is not None:
+        parts.append(ingest)
+    if courier is not None:
+        chores = (lambda: evidence.prune(evidence_days),) if evidence is not None else ()
+        parts.append(Steward(rollouts, Shadows(engine), courier, chores))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if ingest is not None:
-            ingest.start()
+        for part in parts:
+            part.start()
         yield
-        if ingest is not None:
-            ingest.stop()
+        for part in reversed(parts):
+            part.stop()
+        engine.dispose()
 
     app = FastAPI(title="shelfgate hub", version="1", lifespan=lifespan)
-    app.include_router(_carts(Carts(engine)))
-    app.include_router(_health(engine, ingest))
+    tokens, metrics = Tokens(engine), Metrics(engine, ingest)
+    app.state.access = Access(None if is_open else tokens)
+    app.include_router(store_routes(Carts(engine)))
+    app.include_router(review_routes(engine, courier))
+    app.include_router(evidence_routes(engine, evidence, courier))
+    app.include_router(fleet_routes(Fleet(engine)))
+    app.include_router(bundle_routes(Bundles(engine)))
+    app.include_router(rollout_routes(rollouts))
+    app.include_router(enrolment_routes(enrolments))
+    app.include_router(people_routes(tokens, Audit(engine)))
+    app.include_router(health_routes(engine, ingest, metrics))
+    app.middleware("http")(metrics.measure)
+    app.middleware("http")(_write_down)
 
     @app.exception_handler(SQLAlchemyError)
-    async def no_database(_: Request, __: Exception) -> JSONResponse:
+    async def no_database(_: Request, error: Exception) -> JSONResponse:
+        log.error("the database does not answer: %s", str(error)[:300])
         return JSONResponse({"detail": "the database does not answer"}, status_code=503)
 
     return app
 
 
-def _carts(carts: Carts) -> APIRouter:
-    router = APIRouter(tags=["carts"])
-
-    @router.get("/carts")
-    def open_carts(limit: Limit = 100, offset: Offset = 0) -> list[answers.CartAnswer]:
-        """The carts of those in the stores, newest first."""
-        return [answers.cart_answer(visit) for visit in carts.open(limit, offset)]
-
-    @router.get("/carts/{session}")
-    def cart(session: str, site: Name = None, device: Name = None) -> answers.CartAnswer:
-        """One session's cart, or its receipt; name the device where several use the same id."""
-        found = carts.of_session(session, site, device)
-        if not found:
-            raise HTTPException(404, f"there is no session {session[:100]!r}")
-        if len(found) > 1:
-            raise HTTPException(409, "several devices have this session: add site and device")
-        return answers.cart_answer(found[0])
-
-    @router.get("/receipts")
-    def receipts(limit: Limit = 100, offset: Offset = 0) -> list[answers.CartAnswer]:
-        """The carts of those who left, newest first."""
-        return [answers.cart_answer(visit) for visit in carts.receipts(limit, offset)]
-
-    @router.get("/reviews")
-    def reviews(limit: Limit = 100) -> list[answers.ReviewAnswer]:
-        """Items that belong to nobody; those of a session stand in its cart."""
-        return [answers.review_answer(*one) for one in carts.unattributed(limit)]
-
-    @router.get("/events")
-    def events(
-        after: After = 0,
-        limit: Limit = 100,
-        site: Name = None,
-        device: Name = None,
-        session: Name = None,
-    ) -> list[answers.EventAnswer]:
-        """Entries of the devices' ledgers in the order they came."""
-        found = carts.events(after, limit, site=site, device=device, session=session)
-        return [answers.event_answer(event) for event in found]
-
-    @router.get("/devices")
-    def devices(limit: Limit = 100, offset: Offset = 0) -> list[answers.DeviceAnswer]:
-        """The devices, by name."""
-        return [answers.device_answer(row) for row in carts.devices(limit, offset)]
-
-    return router
-
-
-def _health(engine: Engine, ingest: Ingest | None) -> APIRouter:
-    router = APIRouter(tags=["health"])
-
-    @router.get("/healthz")
-    def alive() -> answers.HealthAnswer:
-        """The process answers."""
-        return answers.HealthAnswer(ok=True)
-
-    @router.get("/readyz", responses={503: {"model": answers.HealthAnswer}})
-    def ready(response: Response) -> answers.HealthAnswer:
-        """The database and the broker answer, and events are taken."""
-        try:
-            check(engine)
-        except DatabaseError as error:
-            problem: str | None = str(error)
-        else:
-            problem = None if ingest is None else ingest.problem
-        if problem is not None:
-            response.status_code = 503
-        return answers.HealthAnswer(ok=problem is None, problem=problem)
-
-    return router
+async def _write_down(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Log who asked what; never what was sent along, for there may be secrets in it."""
+    begun = time.perf_counter()
+    response = await call_next(request)
+    who = getattr(request.state, "who", None)
+    log.info(
+        "%s %s",
+        request.method,
+        request.url.path,
+        extra={
+            "status": response.status_code,
+            "ms": round(1_000 * (time.perf_counter() - begun), 1),
+            "who": "" if who is None else who.name,
+        },
+    )
+    return response

@@ -1,4 +1,4 @@
-"""Read carts, receipts, events and devices back from the hub's database.
+"""Read carts, receipts and events back from the hub's database.
 
 A cart is added up from its entries when it is asked for, by the same rule as on the device.
 """
@@ -13,13 +13,12 @@ from sqlalchemy import Connection, Engine, Select, and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from cloud_sync.fold import Cart, Review, fold, unattributed
-from cloud_sync.hub.tables import DeviceRow, EventRow, SessionRow
+from cloud_sync.hub.tables import EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import LedgerEntry, decode
 from cloud_sync.topics import Address
 
 SESSIONS = SessionRow.__table__
 EVENTS = EventRow.__table__
-DEVICES = DeviceRow.__table__
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +118,12 @@ class Carts:
             for review in unattributed([_entry(row.payload)])
         ]
 
-    def devices(self, limit: int, offset: int = 0) -> list[DeviceRow]:
-        """Give the devices by name, as they last described themselves."""
-        which = select(DEVICES).order_by(DeviceRow.site, DeviceRow.device)
+    def unread(self, after: int, limit: int) -> list[UnreadRow]:
+        """Give messages that could not be read; after: number of the last one already seen."""
+        which = select(UnreadRow.__table__).where(UnreadRow.id > after).order_by(UnreadRow.id)
         with self._engine.connect() as connection:
-            rows = connection.execute(which.limit(limit).offset(offset)).mappings().all()
-        return [DeviceRow(**row) for row in rows]
+            rows = connection.execute(which.limit(limit)).mappings().all()
+        return [UnreadRow(**row) for row in rows]
 
     def _visits(self, which: Select[Any], limit: int, offset: int) -> list[Visit]:
         with self._engine.connect() as connection:

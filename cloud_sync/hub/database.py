@@ -14,6 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from cloud_sync.hub.logs import without_secrets
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 KNOWN = ("sqlite", "postgresql")
 
@@ -35,11 +37,12 @@ def open_database(url: str) -> Engine:
             raise DatabaseError(f"database {backend!r}: the hub knows {' and '.join(KNOWN)}")
         if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite")
+        waits = {} if backend == "sqlite" else {"connect_args": {"connect_timeout": 10}}
+        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite", **waits)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise DatabaseError(f"database {url!r}: {error}") from error
+        raise DatabaseError(f"database {_shown(url)}: {error}") from error
     except OSError as error:
-        raise DatabaseError(f"database {url!r}: {error.strerror}") from error
+        raise DatabaseError(f"database {_shown(url)}: {error.strerror}") from error
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -54,7 +57,7 @@ def migrate(engine: Engine) -> str:
             command.upgrade(configuration, "head")
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database cannot be migrated: {error}") from error
-    return _head()
+    return latest_revision()
 
 
 def check(engine: Engine) -> None:
@@ -64,15 +67,21 @@ def check(engine: Engine) -> None:
             revision = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database does not answer: {error}") from error
-    if revision != _head():
+    if revision != latest_revision():
         raise DatabaseError(
-            f"the database's schema is {revision or 'empty'}, this hub needs {_head()}: "
+            f"the database's schema is {revision or 'empty'}, this hub needs {latest_revision()}: "
             "run `shelfgate hub migrate`"
         )
 
 
-def _head() -> str:
+def latest_revision() -> str:
+    """Give the schema's revision that this version works with."""
     return str(ScriptDirectory.from_config(_configuration()).get_current_head())
+
+
+def _shown(url: str) -> str:
+    """Give a URL as it may be shown: without its password."""
+    return repr(without_secrets(url))
 
 
 def _configuration() -> Config:

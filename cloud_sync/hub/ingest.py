@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +24,25 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_sync.hub.store import Arrived, Store, Taken, ranges
-from cloud_sync.messages import Ack, encode
-from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.messages import Ack, Resend, encode
+from cloud_sync.mqtt import Certificates, connect_properties, make_client
 from cloud_sync.topics import Channel, every_device
 
 log = logging.getLogger(__name__)
 
-SESSION_EXPIRY_S = 24 * 3600
+ROSTER_S = 10.0
+"""How long a worker listens to all devices, to learn how they are from what the broker retained."""
+
 BATCH_MOST = 500
 AT_LEAST_ONCE = SubscribeOptions(qos=1)
 GROUP = "hub"
+TAKEN = (Channel.EVENTS, Channel.TELEMETRY, Channel.REPORTED, Channel.EVIDENCE, Channel.LOG)
+"""What workers share among them."""
+
+ROSTER = (every_device(Channel.TELEMETRY), every_device(Channel.REPORTED))
+"""What each worker reads at its start: a shared subscription gets no retained messages."""
+
+LOOK_S = 1.0
 PAUSE_MOST_S = 30.0
 
 
@@ -47,19 +57,29 @@ class _Delivery:
 class Ingest:
     """One worker; worker: its name, the same after a restart, another for every worker.
 
-    store: where it writes. start() returns at once; stop() leaves the rest to the broker.
+    store: where it writes. start() returns at once; stop() leaves the rest to the devices.
     """
 
-    def __init__(self, store: Store, host: str, port: int, worker: str = "1") -> None:
+    def __init__(
+        self,
+        store: Store,
+        host: str,
+        port: int,
+        worker: str = "1",
+        certificates: Certificates | None = None,
+    ) -> None:
         self._store = store
         self._host, self._port = host, port
         self._deliveries: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._connection = 0
+        self._roster_until: float | None = None
         self._problem: str | None = "not connected to the broker yet"
         self._database_problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
         self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
+        if certificates is not None:
+            certificates.use_for(self._client)
         self._client.on_connect = self._when_connected
         self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
@@ -76,15 +96,17 @@ class Ingest:
         self._client.connect_async(
             self._host,
             self._port,
-            keepalive=30,
-            clean_start=False,
-            properties=connect_properties(SESSION_EXPIRY_S, receive_maximum=2 * BATCH_MOST),
+            keepalive=15,
+            # No session is left behind: the broker gives a dead worker's share to the others at
+            # once, and what was under way the devices send again.
+            clean_start=True,
+            properties=connect_properties(0, receive_maximum=2 * BATCH_MOST),
         )
         self._thread.start()
         self._client.loop_start()
 
     def stop(self) -> None:
-        """End; what is not committed stays with the broker."""
+        """End; what is not committed the devices send again."""
         self._stopping.set()
         self._deliveries.put(None)
         self._thread.join()
@@ -100,9 +122,9 @@ class Ingest:
             log.error("%s", self._problem)
             return
         self._connection += 1
-        events = every_device(Channel.EVENTS, shared_by=GROUP)
-        telemetry = every_device(Channel.TELEMETRY)
-        client.subscribe([(events, AT_LEAST_ONCE), (telemetry, AT_LEAST_ONCE)])
+        shared = [every_device(one, shared_by=GROUP) for one in TAKEN]
+        self._roster_until = time.monotonic() + ROSTER_S
+        client.subscribe([(topic, AT_LEAST_ONCE) for topic in (*shared, *ROSTER)])
 
     def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
@@ -130,6 +152,7 @@ class Ingest:
     def _run(self) -> None:
         while not self._stopping.is_set():
             batch = self._next_batch()
+            self._leave_roster()
             if batch:
                 taken = self._write([one.arrived for one in batch])
                 if taken is not None:
@@ -137,7 +160,11 @@ class Ingest:
 
     def _next_batch(self) -> list[_Delivery]:
         batch: list[_Delivery] = []
-        delivery = self._deliveries.get()
+        delivery: _Delivery | None
+        try:
+            delivery = self._deliveries.get(timeout=LOOK_S)
+        except queue.Empty:
+            delivery = None
         while delivery is not None:
             batch.append(delivery)
             if len(batch) == BATCH_MOST:
@@ -148,13 +175,18 @@ class Ingest:
                 break
         return batch
 
+    def _leave_roster(self) -> None:
+        if self._roster_until is not None and time.monotonic() > self._roster_until:
+            self._roster_until = None
+            self._client.unsubscribe(list(ROSTER))
+
     def _write(self, messages: list[Arrived]) -> Taken | None:
         """Write until the database takes it; None where we are told to stop before."""
         pause_s = 0.5
         while not self._stopping.is_set():
             try:
                 taken = self._store.take(messages)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OSError) as error:
                 self._database_problem = f"the database does not take events: {error}"[:500]
                 log.error("%s; next try in %.1f s", self._database_problem, pause_s)
                 self._stopping.wait(pause_s)
@@ -171,6 +203,14 @@ class Ingest:
             ack = Ack(ledger=ledger, ranges=ranges(sequences))
             # At QoS 0: a device that misses it sends again and is told again.
             self._client.publish(address.topic(Channel.ACKS), encode(ack), qos=0)
+        for address, kept in taken.kept:
+            self._client.publish(address.topic(Channel.ACKS), encode(kept), qos=0)
+        for (address, ledger), runs in taken.missing.items():
+            log.warning(
+                "%s/%s: %d runs of entries are missing", address.site, address.device, len(runs)
+            )
+            again = Resend(ledger=ledger, ranges=runs)
+            self._client.publish(address.topic(Channel.ACKS), encode(again), qos=0)
         for delivery in batch:
             if delivery.qos and delivery.connection == self._connection:
                 self._client.ack(delivery.mid, delivery.qos)

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
+from cloud_sync.hub.evidence import PictureStore
+from cloud_sync.hub.fleet_tables import EvidenceRow, OverdueRow
+from cloud_sync.hub.gaps import look_for_gaps
+from cloud_sync.hub.shadows import note_reported
 from cloud_sync.hub.tables import Base, DeviceRow, EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import (
+    Evidence,
+    EvidenceAck,
     LedgerEntry,
     LineSettled,
     MessageError,
+    Reported,
     SessionClosed,
     SessionOpened,
     Telemetry,
@@ -38,9 +45,15 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was committed: sequences by device and ledger, and how many messages were unreadable."""
+    """What was committed, by device and ledger.
+
+    sequences: of the entries that came. missing: runs of entries to ask for. kept: pictures that
+    are here now. unread: how many messages could not be read.
+    """
 
     sequences: dict[tuple[Address, str], list[int]]
+    missing: dict[tuple[Address, str], tuple[tuple[int, int], ...]]
+    kept: list[tuple[Address, EvidenceAck]]
     unread: int
 
 
@@ -50,6 +63,12 @@ class _Batch:
     opened: list[Row] = field(default_factory=list)
     closed: list[Row] = field(default_factory=list)
     devices: dict[tuple[str, str], Row] = field(default_factory=dict)
+    wills: dict[tuple[str, str], Row] = field(default_factory=dict)
+    telemetry: dict[Address, Telemetry] = field(default_factory=dict)
+    reported: list[tuple[Address, Reported]] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
+    evidence: list[Row] = field(default_factory=list)
+    kept: list[tuple[Address, EvidenceAck]] = field(default_factory=list)
     unread: list[Row] = field(default_factory=list)
     sequences: dict[tuple[Address, str], list[int]] = field(default_factory=dict)
 
@@ -57,11 +76,17 @@ class _Batch:
 class Store:
     """Takes batches of messages into the database.
 
-    clock: Unix seconds.
+    clock: Unix seconds. pictures: where evidence goes; None where it is not taken.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.time,
+        pictures: PictureStore | None = None,
+    ) -> None:
         self._engine = engine
+        self._pictures = pictures
         self._clock = clock
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
@@ -70,8 +95,8 @@ class Store:
 
         An entry that is there already changes nothing, and is reported as taken: the device wants
         to know that it is here. What cannot be read is kept as it came.
-        Raises sqlalchemy.exc.SQLAlchemyError where the database does not take it; then nothing is
-        written.
+        Raises sqlalchemy.exc.SQLAlchemyError where the database does not take it, OSError where a
+        picture cannot be kept; then no row is written.
         """
         batch = _Batch()
         for message in messages:
@@ -82,10 +107,21 @@ class Store:
             self._once(connection, EventRow, batch.events, ("site", "device", "event_id"))
             self._upsert(connection, SessionRow, batch.opened, ("opened_at",))
             self._upsert(connection, SessionRow, batch.closed, ("closed_at",))
-            devices = [batch.devices[key] for key in sorted(batch.devices)]
-            self._upsert(connection, DeviceRow, devices, DEVICE_COLUMNS)
+            self._upsert(connection, DeviceRow, list(batch.devices.values()), DEVICE_COLUMNS)
+            # A will may come after the birth that follows it: it ends its own connection only.
+            ends = DeviceRow.connection.is_not_distinct_from
+            self._upsert(connection, DeviceRow, list(batch.wills.values()), DEVICE_COLUMNS, ends)
+            note_reported(connection, batch.reported, self._clock())
+            self._once(connection, OverdueRow, batch.log, ("site", "device", "at"))
+            place = ("site", "device", "item", "name")
+            self._once(connection, EvidenceRow, batch.evidence, place)
             self._once(connection, UnreadRow, batch.unread, ("digest",))
-        return Taken(batch.sequences, len(batch.unread))
+            missing = {
+                (address, telemetry.ledger): runs
+                for address, telemetry in sorted(batch.telemetry.items())
+                if (runs := look_for_gaps(connection, self._insert, address, telemetry))
+            }
+        return Taken(batch.sequences, missing, batch.kept, len(batch.unread))
 
     def _sort(self, batch: _Batch, arrived: Arrived) -> None:
         try:
@@ -93,12 +129,22 @@ class Store:
             message = decode(arrived.payload)
             if isinstance(message, Unread):
                 head = message.head
-                self._keep(batch, arrived, f"schema {head.schema}, {head.type}: newer than ours")
+                reason = f"schema {head.schema}, {head.type}: newer than ours"
+                place: Row = {}
                 if channel is Channel.EVENTS and head.ledger and head.sequence:
                     _note(batch, address, head.ledger, head.sequence)
+                    place = {"site": address.site, "device": address.device}
+                    place |= {"ledger": head.ledger, "sequence": head.sequence}
+                self._keep(batch, arrived, reason, place)
             elif channel is Channel.EVENTS and isinstance(message, LedgerEntry):
                 self._event(batch, address, message, arrived.payload)
                 _note(batch, address, message.ledger, message.sequence)
+            elif channel is Channel.EVIDENCE and isinstance(message, Evidence):
+                self._picture(batch, address, message)
+            elif channel is Channel.LOG and isinstance(message, Telemetry):
+                self._log(batch, address, message)
+            elif channel is Channel.REPORTED and isinstance(message, Reported):
+                batch.reported.append((address, message))
             elif channel is Channel.TELEMETRY and isinstance(message, Telemetry):
                 self._device(batch, address, message, arrived.retained)
             else:
@@ -133,7 +179,10 @@ class Store:
         self, batch: _Batch, address: Address, telemetry: Telemetry, retained: bool
     ) -> None:
         now = self._clock()
-        batch.devices[address.site, address.device] = {
+        batch.telemetry[address] = telemetry
+        is_will = not telemetry.online and not retained
+        rows = batch.wills if is_will else batch.devices
+        rows[address.site, address.device] = {
             "site": address.site,
             "device": address.device,
             "online": telemetry.online,
@@ -144,17 +193,49 @@ class Store:
             "last_sequence": telemetry.last_sequence,
             "software": telemetry.software,
             "bundle": telemetry.bundle,
+            "connection": telemetry.connection,
         }
 
-    def _keep(self, batch: _Batch, arrived: Arrived, reason: str) -> None:
+    def _log(self, batch: _Batch, address: Address, telemetry: Telemetry) -> None:
+        batch.log.append(
+            {
+                "site": address.site,
+                "device": address.device,
+                "at": telemetry.at,
+                "waiting": telemetry.waiting,
+                "last_sequence": telemetry.last_sequence,
+                "problem": telemetry.problem.replace("\0", "?"),
+            }
+        )
+
+    def _picture(self, batch: _Batch, address: Address, evidence: Evidence) -> None:
+        if self._pictures is None:
+            raise MessageError("this hub keeps no pictures")
+        self._pictures.keep(evidence)
+        batch.evidence.append(
+            {
+                "site": address.site,
+                "device": address.device,
+                "item": evidence.item,
+                "name": evidence.name,
+                "sha256": evidence.sha256,
+                "size": len(evidence.data),
+                "received_at": self._clock(),
+            }
+        )
+        batch.kept.append((address, EvidenceAck(item=evidence.item, name=evidence.name)))
+
+    def _keep(self, batch: _Batch, arrived: Arrived, reason: str, place: Row | None = None) -> None:
         content = arrived.topic.encode() + b"\0" + arrived.payload
         batch.unread.append(
             {
-                "topic": arrived.topic[:1_000],
-                "reason": reason[:1_000],
+                "topic": arrived.topic.replace("\0", "?")[:1_000],
+                "reason": reason.replace("\0", "?")[:1_000],
                 "received_at": self._clock(),
                 "digest": hashlib.sha256(content).hexdigest(),
                 "payload": arrived.payload,
+                **dict.fromkeys(("site", "device", "ledger", "sequence")),
+                **(place or {}),
             }
         )
 
@@ -166,8 +247,14 @@ class Store:
             connection.execute(statement, rows)
 
     def _upsert(
-        self, connection: Connection, table: type[Base], rows: list[Row], columns: Sequence[str]
+        self,
+        connection: Connection,
+        table: type[Base],
+        rows: list[Row],
+        columns: Sequence[str],
+        only_where: Callable[[Any], ColumnElement[bool]] | None = None,
     ) -> None:
+        """only_where: takes the new connection's name, says which old rows it may change."""
         if rows:
             key = [column.name for column in table.__table__.primary_key]
             # Once each: PostgreSQL does not change a row twice in one statement.
@@ -175,7 +262,9 @@ class Store:
             rows = [by_key[one] for one in sorted(by_key)]
             insert = self._insert(table)
             statement = insert.on_conflict_do_update(
-                index_elements=key, set_={name: insert.excluded[name] for name in columns}
+                index_elements=key,
+                set_={name: insert.excluded[name] for name in columns},
+                where=None if only_where is None else only_where(insert.excluded["connection"]),
             )
             connection.execute(statement, rows)
 
@@ -189,6 +278,7 @@ DEVICE_COLUMNS = (
     "last_sequence",
     "software",
     "bundle",
+    "connection",
 )
 
 

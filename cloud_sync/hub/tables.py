@@ -45,6 +45,7 @@ class EventRow(Base):
         UniqueConstraint("site", "device", "event_id"),
         Index("ix_events_session", "site", "device", "session"),
         Index("ix_events_item", "site", "device", "item"),
+        Index("ix_events_sequence", "site", "device", "ledger", "sequence"),
     )
 
     id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
@@ -89,12 +90,29 @@ class DeviceRow(Base):
     last_sequence: Mapped[int] = mapped_column(BigInteger)
     software: Mapped[str] = mapped_column(String(300))
     bundle: Mapped[str | None] = mapped_column(String(300))
+    connection: Mapped[str | None] = mapped_column(NAME)
+
+
+class LedgerRow(Base):
+    """How far a device's ledger is here without a gap: every entry from 1 to upto."""
+
+    __tablename__ = "ledgers"
+
+    site: Mapped[str] = mapped_column(NAME, primary_key=True)
+    device: Mapped[str] = mapped_column(NAME, primary_key=True)
+    ledger: Mapped[str] = mapped_column(NAME, primary_key=True)
+    upto: Mapped[int] = mapped_column(BigInteger)
+    missing: Mapped[int] = mapped_column(BigInteger)
 
 
 class UnreadRow(Base):
-    """A payload that this hub cannot read: of a newer schema, or broken; kept as it came."""
+    """A payload that this hub cannot read: of a newer schema, or broken; kept as it came.
+
+    site to sequence: its place, where it is an entry of a device's ledger.
+    """
 
     __tablename__ = "unread"
+    __table_args__ = (Index("ix_unread_sequence", "site", "device", "ledger", "sequence"),)
 
     id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     topic: Mapped[str] = mapped_column(String(1_000))
@@ -102,3 +120,7 @@ class UnreadRow(Base):
     received_at: Mapped[float] = mapped_column(Float(53))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     payload: Mapped[bytes] = mapped_column(LargeBinary)
+    site: Mapped[str | None] = mapped_column(NAME)
+    device: Mapped[str | None] = mapped_column(NAME)
+    ledger: Mapped[str | None] = mapped_column(NAME)
+    sequence: Mapped[int | None] = mapped_column(BigInteger)

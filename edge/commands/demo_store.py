@@ -146,8 +146,9 @@ class DemoStore:
 
     def _start_hub(self, broker_port: int) -> str:
         log = self._parts.enter_context((self._folder / "hub.log").open("ab"))
-        arguments = ["hub", "serve", "--migrate", "--json", "--port", "0"]
+        arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
         arguments += ["--database", str(self._folder / "hub.db"), "--broker-port", str(broker_port)]
+        arguments += ["--evidence", str(self._folder / "hub-evidence")]
         process = subprocess.Popen(
             [*SHELFGATE, *arguments],
             stdin=subprocess.DEVNULL,

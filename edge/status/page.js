@@ -109,7 +109,7 @@ function drawTop(state) {
     fact("Waiting for you", String(state.reviews.length), "", state.reviews.length ? "warn" : ""),
     fact("Hub", LINK_WORDS[state.sync.link], state.sync.note, LINK_TONES[state.sync.link]),
     fact("Outbox", state.sync.waiting.toLocaleString(), state.sync.waiting ? "to send" : "all sent"),
-    fact("Bundle", state.bundle.bundle_id, `version ${state.bundle.version}, ${plural(state.bundle.products, "product", "products")}`),
+    fact("Bundle", state.bundle.bundle_id, `version ${state.bundle.version}, ${plural(state.bundle.products, "product", "products")}${state.bundle.note ? `. ${state.bundle.note}` : ""}`, /^(Refused|Took)/.test(state.bundle.note) ? "warn" : ""),
   );
   byId("warnings").replaceChildren(...state.warnings.map((text) => make("li", { text })));
   byId("warnings").hidden = state.warnings.length === 0;

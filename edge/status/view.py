@@ -129,12 +129,13 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class BundleView:
-    """The bundle in use."""
+    """The bundle in use; note: what there is to say of the one that the hub wants."""
 
     bundle_id: str
     version: str
     products: int
     groups: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

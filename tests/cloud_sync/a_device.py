@@ -17,6 +17,7 @@ import numpy as np
 from edge.events import DecidedEvent, Kind, ShelfEvent
 from edge.gate import Candidate, Decision, Verdict
 from edge.ledger import Booking, Ledger, Provenance
+from tests.cloud_sync.killing import kill_with_children
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "from edge.cli import main; main()"
@@ -71,17 +72,29 @@ def until(true: Callable[[], bool], within_s: float = 15.0) -> None:
 class HubProcess:
     """A real hub in a process of its own."""
 
-    def __init__(self, database: str, broker_port: int, log: Path, worker: str = "1") -> None:
+    def __init__(
+        self, database: str, broker_port: int, log: Path, worker: str = "1", workers: int = 1
+    ) -> None:
         self._database, self._broker_port, self._log = database, broker_port, log
-        self._worker = worker
+        self._worker, self._workers = worker, workers
         self.start()
 
     def start(self) -> None:
         """Start, or start again."""
-        arguments = ["hub", "serve", "--migrate", "--json", "--port", "0"]
+        arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
+        arguments += ["--evidence", str(self._log.parent / "pictures")]
         arguments += ["--database", self._database, "--broker-port", str(self._broker_port)]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments, "--worker", self._worker],
+            [
+                sys.executable,
+                "-c",
+                COMMAND,
+                *arguments,
+                "--worker",
+                self._worker,
+                "--workers",
+                str(self._workers),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -95,8 +108,7 @@ class HubProcess:
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        self._process.kill()
-        self._process.wait()
+        kill_with_children(self._process)
 
     def stop(self) -> None:
         """End it in good order."""

@@ -11,7 +11,13 @@ from fastapi.testclient import TestClient
 
 from cloud_sync.hub.app import create_app
 from cloud_sync.hub.commands import hub as hub_command
-from cloud_sync.hub.database import DatabaseError, check, migrate, open_database
+from cloud_sync.hub.database import (
+    DatabaseError,
+    check,
+    latest_revision,
+    migrate,
+    open_database,
+)
 from cloud_sync.hub.store import Arrived, Store, ranges
 from cloud_sync.hub.tables import Base
 from cloud_sync.messages import LineSettled, SessionClosed, SessionOpened, encode
@@ -43,7 +49,7 @@ def test_a_database_that_cannot_be_is_one_line_and_exit_code_2(url: str) -> None
 def test_migrate_prints_json(tmp_path: Path) -> None:
     arguments = ["migrate", "--database", str(tmp_path / "hub.db"), "--json"]
     result = CliRunner().invoke(hub_command, arguments)
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"revision": "0001"})
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"revision": latest_revision()})
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def api(store: Store) -> TestClient:
-    return TestClient(create_app(store._engine))
+    return TestClient(create_app(store._engine, is_open=True))
 
 
 def opened(session: str, sequence: int) -> SessionOpened:
@@ -141,7 +147,7 @@ def test_a_wrong_question_is_refused(api: TestClient, path: str) -> None:
 def test_health_says_what_is_wrong(tmp_path: Path, api: TestClient) -> None:
     assert api.get("/healthz").json()["ok"]
     assert api.get("/readyz").json() == {"ok": True, "problem": None}
-    empty = TestClient(create_app(open_database(str(tmp_path / "empty.db"))))
+    empty = TestClient(create_app(open_database(str(tmp_path / "empty.db")), is_open=True))
     answer = empty.get("/readyz")
     assert (answer.status_code, "hub migrate" in answer.json()["problem"]) == (503, True)
     assert empty.get("/carts").status_code == 503

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
+from cloud_sync.hub import fleet_tables
 from cloud_sync.hub.tables import Base
+
+assert fleet_tables, "its tables belong to the metadata"
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,177 @@
+"""Fetch files over MQTT, block by block: what is asked for, what is late, what goes first.
+
+A window of blocks is under way; one that is late is asked for again, the line may break in between,
+and the file goes on where it was. Carts go first: while the ledger has anything to send, one block
+at a time is under way, and a rate may be set that is never exceeded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlparse
+
+from tuf.api.exceptions import DownloadError, DownloadHTTPError
+from tuf.ngclient import FetcherInterface
+
+from cloud_sync.blocks import BLOCK, Block, BlockAsk, unpack
+from cloud_sync.device.bundle_line import BundleLine
+from cloud_sync.device.download import HalfFile
+from cloud_sync.messages import MessageError
+
+WINDOW = 16
+PATIENCE_S = 2.0
+PATIENCE_MOST_S = 30.0
+POLL_S = 0.25
+GIVE_UP_S = 60.0
+"""For how long a file of unknown length, which cannot be taken up again, is waited for."""
+
+NOT_FOUND = 404
+
+
+class Interrupted(Exception):
+    """Fetching was given up because something else is wanted, or the box is stopping."""
+
+
+class NotThere(Exception):
+    """The hub has no such file."""
+
+
+class Oversized(Exception):
+    """More came than was asked for; the text says what."""
+
+
+class Fetcher:
+    """Fetches over one line.
+
+    is_wanted: asked often; fetching ends once it is not. is_busy: whether carts wait to be sent.
+    bytes_per_s: what is asked for at most, None for as fast as it goes.
+    """
+
+    def __init__(
+        self,
+        line: BundleLine,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        is_busy: Callable[[], bool] = lambda: False,
+        bytes_per_s: float | None = None,
+    ) -> None:
+        self._line = line
+        self._is_wanted, self._is_busy = is_wanted, is_busy
+        self._bytes_per_s = bytes_per_s
+        self._free_at = 0.0
+
+    def file(self, name: str, half: HalfFile, progress: Callable[[int], None]) -> None:
+        """Fetch what is missing of a file, however long it takes.
+
+        name: its SHA-256. progress: called with the bytes of every block that came.
+        Raises NotThere, Oversized, Interrupted, or OSError where the disk does not take it.
+        """
+        waiting = half.missing[::-1]
+        under_way: dict[int, float] = {}
+        patience_s, connection = PATIENCE_S, self._line.connections
+        while waiting or under_way:
+            self._check()
+            if self._line.connections != connection:
+                connection = self._line.connections
+                waiting += sorted(under_way, reverse=True)
+                under_way.clear()
+            self._ask(name, half, waiting, under_way)
+            block = self._line.next_block(POLL_S)
+            now = time.monotonic()
+            if block is not None and block.file == name:
+                if self._take(block, half, under_way):
+                    patience_s = PATIENCE_S
+                    progress(half.size_of(block.number))
+            elif block is None and under_way and now - max(under_way.values()) > patience_s:
+                waiting += sorted(under_way, reverse=True)
+                under_way.clear()
+                patience_s = min(2 * patience_s, PATIENCE_MOST_S)
+
+    def small(self, name: str) -> Iterator[bytes]:
+        """Fetch a file of unknown length in pieces; who asks for them limits how many.
+
+        Raises NotThere, Interrupted, or TimeoutError where nothing comes for `GIVE_UP_S`.
+        """
+        number = 0
+        while True:
+            block = self._one(name, number)
+            try:
+                data = unpack(block)
+            except MessageError as error:
+                raise Oversized(str(error)) from error
+            yield data
+            number += 1
+            if len(data) < BLOCK or number * BLOCK >= block.total:
+                return
+
+    def _one(self, name: str, number: int) -> Block:
+        give_up_at = time.monotonic() + GIVE_UP_S
+        ask_at, patience_s = 0.0, PATIENCE_S
+        while time.monotonic() < give_up_at:
+            self._check()
+            if time.monotonic() >= ask_at:
+                if self._line.ask(BlockAsk(file=name, size=BLOCK, numbers=(number,))):
+                    ask_at, patience_s = time.monotonic() + patience_s, 2 * patience_s
+                else:
+                    self._line.wait(POLL_S)
+            block = self._line.next_block(POLL_S)
+            if block is not None and (block.file, block.number) == (name, number):
+                if block.problem is not None:
+                    raise NotThere(f"{name}: {block.problem}")
+                return block
+        raise TimeoutError(f"{name}: the hub does not answer")
+
+    def _check(self) -> None:
+        if not self._is_wanted():
+            raise Interrupted
+
+    def _ask(
+        self, name: str, half: HalfFile, waiting: list[int], under_way: dict[int, float]
+    ) -> None:
+        """Ask for as many blocks as the window, the carts and the rate leave room for."""
+        room = (1 if self._is_busy() else WINDOW) - len(under_way)
+        if not waiting or room < 1 or (room < WINDOW // 4 and len(waiting) > room and under_way):
+            return
+        now = time.monotonic()
+        numbers: list[int] = []
+        while waiting and len(numbers) < room and self._free_at <= now:
+            numbers.append(waiting.pop())
+            if self._bytes_per_s is not None:
+                size = half.size_of(numbers[-1])
+                self._free_at = max(self._free_at, now - 0.25) + size / self._bytes_per_s
+        if not numbers:
+            return
+        if self._line.ask(BlockAsk(file=name, size=BLOCK, numbers=tuple(numbers))):
+            under_way.update(dict.fromkeys(numbers, now))
+        else:
+            waiting += numbers[::-1]
+
+    def _take(self, block: Block, half: HalfFile, under_way: dict[int, float]) -> bool:
+        """Write a block; say whether it was one that we waited for."""
+        if block.problem is not None:
+            raise NotThere(f"{block.file}: {block.problem}")
+        try:
+            data = unpack(block)
+        except MessageError as error:
+            raise Oversized(str(error)) from error
+        if block.total > half.length or len(data) > BLOCK:
+            raise Oversized(f"{block.total} bytes are sent, {half.length} are signed for")
+        under_way.pop(block.number, None)
+        return half.put(block.number, data)
+
+
+class MqttFetcher(FetcherInterface):
+    """What `tuf.ngclient` reads metadata through: mqtt:/metadata/NAME."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        name = urlparse(url).path.lstrip("/")
+        try:
+            yield from self._fetcher.small(name)
+        except NotThere as error:
+            raise DownloadHTTPError(str(error), NOT_FOUND) from error
+        except (Oversized, TimeoutError) as error:
+            raise DownloadError(str(error)) from error

@@ -1,0 +1,125 @@
+"""The pictures behind items: kept by their hash, in a folder or in any store that fsspec knows.
+
+The same picture is kept once. A picture is on its place before the row that names it is committed,
+and the device is told after that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import fsspec
+from sqlalchemy import Engine, delete, func, select
+
+from cloud_sync.hub.fleet_tables import EvidenceRow
+from cloud_sync.messages import Evidence, MessageError
+from cloud_sync.topics import Address
+
+JPEG = b"\xff\xd8\xff"
+DAY_S = 86_400.0
+
+
+class PictureStore:
+    """Where pictures lie. url: a folder, or an address such as s3://bucket/evidence.
+
+    Raises OSError where the place cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+            self._files.makedirs(self._root, exist_ok=True)
+        except (ImportError, ValueError) as error:
+            raise OSError(f"{url}: {error}") from error
+
+    def keep(self, evidence: Evidence) -> None:
+        """Put a picture in its place.
+
+        Raises MessageError where it is not what it says, OSError where it cannot be kept.
+        """
+        if hashlib.sha256(evidence.data).hexdigest() != evidence.sha256:
+            raise MessageError(f"picture {evidence.name} has another SHA-256 than it says")
+        if not evidence.data.startswith(JPEG):
+            raise MessageError(f"picture {evidence.name} is no JPEG")
+        path = self._path(evidence.sha256)
+        if not self._files.exists(path):
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            part = f"{path}.{time.monotonic_ns()}.part"
+            self._files.pipe_file(part, evidence.data)
+            self._files.mv(part, path)
+
+    def read(self, sha256: str) -> bytes | None:
+        """Give a picture, None where it is not here."""
+        try:
+            data: bytes = self._files.cat_file(self._path(sha256))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def drop(self, sha256: str) -> None:
+        """Remove a picture."""
+        path = self._path(sha256)
+        if self._files.exists(path):
+            self._files.rm_file(path)
+
+    def _path(self, sha256: str) -> str:
+        return f"{self._root}/{sha256[:2]}/{sha256}.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A picture of an item."""
+
+    address: Address
+    item: str
+    name: str
+    sha256: str
+    size: int
+    received_at: float
+
+
+class EvidenceRoom:
+    """Which pictures there are, and for how long. clock: Unix seconds."""
+
+    def __init__(
+        self, engine: Engine, pictures: PictureStore, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._engine = engine
+        self.pictures = pictures
+        self._clock = clock
+
+    def of_item(self, item: str, address: Address | None = None) -> list[Kept]:
+        """Give an item's pictures; of one device where ids are used by several."""
+        which = select(EvidenceRow.__table__).where(EvidenceRow.item == item)
+        if address is not None:
+            which = which.where(
+                EvidenceRow.site == address.site, EvidenceRow.device == address.device
+            )
+        with self._engine.connect() as connection:
+            rows = connection.execute(which.order_by(EvidenceRow.name).limit(100)).all()
+        return [
+            Kept(Address(r.site, r.device), r.item, r.name, r.sha256, r.size, r.received_at)
+            for r in rows
+        ]
+
+    def prune(self, days: float) -> int:
+        """Forget what is older than so many days; count the rows."""
+        before = self._clock() - days * DAY_S
+        with self._engine.begin() as connection:
+            old = set(
+                connection.execute(
+                    select(EvidenceRow.sha256).where(EvidenceRow.received_at < before)
+                ).scalars()
+            )
+            gone = connection.execute(
+                delete(EvidenceRow).where(EvidenceRow.received_at < before)
+            ).rowcount
+        for sha256 in old:
+            with self._engine.connect() as connection:
+                same = select(func.count()).where(EvidenceRow.sha256 == sha256)
+                if connection.execute(same).scalar_one() == 0:
+                    self.pictures.drop(sha256)
+        return gone

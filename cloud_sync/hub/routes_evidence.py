@@ -1,0 +1,120 @@
+"""Routes about the pictures behind items, and about a device's dark times."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+from pydantic import BaseModel
+from sqlalchemy import Engine, select
+
+from cloud_sync.hub.access import OPERATE, SEE_FLEET, SEE_STORES, Caller, only
+from cloud_sync.hub.audit import Audit
+from cloud_sync.hub.courier import Courier
+from cloud_sync.hub.evidence import EvidenceRoom
+from cloud_sync.hub.fleet_answers import PATTERN, AddressModel, EventId, ReplyAnswer
+from cloud_sync.hub.fleet_tables import OverdueRow
+from cloud_sync.hub.routes_stores import Limit, told
+from cloud_sync.messages import SendEvidence
+from cloud_sync.topics import Address
+
+Name = Annotated[str, Path(pattern=PATTERN)]
+Asked = Annotated[str | None, Query(pattern=PATTERN)]
+Item = Annotated[str, Query(pattern=r"^[\x21-\x7e]{1,200}$")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PictureAnswer(BaseModel):
+    """A picture of an item; the file is at /evidence/{sha256}."""
+
+    site: str
+    device: str
+    item: str
+    name: str
+    sha256: str
+    size: int
+    received_at: float
+
+
+class EvidenceAsked(AddressModel):
+    """Whose pictures are wanted."""
+
+    item: EventId
+
+
+class DarkAnswer(BaseModel):
+    """How a device was at a moment without a line."""
+
+    at: float
+    waiting: int
+    last_sequence: int
+    problem: str
+
+
+def evidence_routes(
+    engine: Engine, room: EvidenceRoom | None, courier: Courier | None
+) -> APIRouter:
+    """Give the routes. room: None where this hub keeps no pictures."""
+    router = APIRouter(tags=["evidence"])
+    audit = Audit(engine)
+
+    def there() -> EvidenceRoom:
+        if room is None:
+            raise HTTPException(404, "this hub keeps no pictures")
+        return room
+
+    @router.get("/evidence", **only(SEE_STORES))
+    def of_item(item: Item, site: Asked = None, device: Asked = None) -> list[PictureAnswer]:
+        """An item's pictures."""
+        whose = Address(site, device) if site and device else None
+        return [
+            PictureAnswer(
+                site=one.address.site,
+                device=one.address.device,
+                item=one.item,
+                name=one.name,
+                sha256=one.sha256,
+                size=one.size,
+                received_at=one.received_at,
+            )
+            for one in there().of_item(item, whose)
+        ]
+
+    @router.get("/evidence/{sha256}", **only(SEE_STORES))
+    def picture(sha256: Digest) -> Response:
+        """A picture."""
+        data = there().pictures.read(sha256)
+        if data is None:
+            raise HTTPException(404, "there is no such picture, or not any more")
+        return Response(data, media_type="image/jpeg")
+
+    @router.post("/evidence", **only(OPERATE))
+    def ask(asked: EvidenceAsked, who: Caller) -> ReplyAnswer:
+        """Ask a device for an item's pictures; they come when its line is quiet."""
+        address = Address(asked.site, asked.device)
+        with engine.begin() as connection:
+            audit.write(connection, who, "evidence.ask", str(address), item=asked.item)
+        return told(courier, address, SendEvidence(item=asked.item))
+
+    @router.get("/devices/{site}/{device}/log", **only(SEE_FLEET))
+    def log(site: Name, device: Name, limit: Limit = 100) -> list[DarkAnswer]:
+        """How a device was while its line was down, newest first."""
+        which = (
+            select(OverdueRow.__table__)
+            .where(OverdueRow.site == site, OverdueRow.device == device)
+            .order_by(OverdueRow.at.desc())
+            .limit(limit)
+        )
+        with engine.connect() as connection:
+            rows = connection.execute(which).all()
+        return [
+            DarkAnswer(
+                at=row.at,
+                waiting=row.waiting,
+                last_sequence=row.last_sequence,
+                problem=row.problem,
+            )
+            for row in rows
+        ]
+
+    return router

@@ -1,0 +1,208 @@
+"""Who may do what at the hub's API, and that nothing sent to it breaks it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from sqlalchemy import Engine
+
+from cloud_sync.hub.app import create_app
+from cloud_sync.hub.audit import THE_HUB, Audit, Role
+from cloud_sync.hub.database import migrate, open_database
+from cloud_sync.hub.fleet import Fleet
+from cloud_sync.hub.logs import JsonLines, without_secrets
+from cloud_sync.hub.tokens import Tokens
+from cloud_sync.topics import Address
+
+PUBLIC = {"/healthz", "/readyz", "/enrolments", "/authority"}
+VALUES = {"session": "s", "site": "store-1", "device": "box-1", "name": "g", "rollout": "r-1"}
+VALUES |= {"token": "t", "ref": "b 1", "sha256": "0" * 64}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_database(str(tmp_path_factory.mktemp("hub") / "hub.db"))
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def app(engine: Engine) -> FastAPI:
+    return create_app(engine)
+
+
+@pytest.fixture(scope="module")
+def api(app: FastAPI) -> TestClient:
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def bearer(engine: Engine) -> dict[str, dict[str, str]]:
+    tokens = Tokens(engine)
+    return {
+        role.value: {
+            "Authorization": f"Bearer {tokens.create(THE_HUB, f'a {role.value}', role, 1.0)[1]}"
+        }
+        for role in Role
+    }
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in app.openapi()["paths"].items():
+        for method, about in methods.items():
+            yield method, path, about
+
+
+def test_every_route_asks_for_a_role_and_lets_no_other_in(
+    app: FastAPI, api: TestClient, bearer: dict[str, dict[str, str]]
+) -> None:
+    walked = 0
+    for method, path, about in routes(app):
+        if path in PUBLIC:
+            assert "x-roles" not in about
+            continue
+        url = re.sub(r"{(\w+)}", lambda found: VALUES[found[1]], path)
+        assert about["x-roles"], path
+        assert api.request(method, url, json={}).status_code == 401
+        stranger = {"Authorization": "Bearer sgt_0123_abc"}
+        assert api.request(method, url, json={}, headers=stranger).status_code == 401
+        for role, headers in bearer.items():
+            status = api.request(method, url, json={}, headers=headers).status_code
+            assert (status == 403) is (role not in about["x-roles"]), (method, path, role, status)
+            assert status not in (401, 500)
+            walked += 1
+    assert walked > 100
+
+
+def test_what_each_role_is_for(api: TestClient, bearer: dict[str, dict[str, str]]) -> None:
+    def may(method: str, path: str) -> set[str]:
+        asked = {role: api.request(method, path, json={}, headers=h) for role, h in bearer.items()}
+        return {role for role, answer in asked.items() if answer.status_code != 403}
+
+    assert may("GET", "/carts") == {"admin", "operator", "viewer"}
+    assert may("PUT", "/bundles/x 1") == {"admin", "developer"}
+    assert may("GET", "/bundles") == {"admin", "operator", "developer", "provider", "viewer"}
+    assert may("POST", "/rollouts") == {"admin", "operator"}
+    assert may("POST", "/tokens") == {"admin"}
+
+
+def test_every_change_is_written_down(
+    api: TestClient, bearer: dict[str, dict[str, str]], engine: Engine
+) -> None:
+    admin = bearer["admin"]
+    changes = [
+        ("PUT", "/sites/store-9", {"title": "North"}),
+        ("PUT", "/devices/store-9/box-1/labels", {"labels": ["pilot"]}),
+        ("PUT", "/groups/first", {"devices": [{"site": "store-9", "device": "box-1"}]}),
+        ("PUT", "/bundles/fruit 1", {"note": "new"}),
+        ("POST", "/rollouts", {"bundle": "fruit 1", "label": "pilot", "stages": ["100%"]}),
+        ("DELETE", "/groups/first", None),
+        ("DELETE", "/sites/store-9", None),
+        ("DELETE", "/bundles/fruit 1", None),
+        ("POST", "/tokens", {"name": "bob", "role": "viewer"}),
+    ]
+    before = len(Audit(engine).newest(1_000))
+    for method, path, body in changes:
+        answer = api.request(method, path, json=body, headers=admin)
+        assert answer.status_code < 300, (path, answer.text)
+    log = api.get("/audit", headers=admin).json()
+    actions = [one["action"] for one in reversed(log)][-len(changes) :]
+    assert actions == [
+        *("site.put", "device.label", "group.put", "bundle.register", "rollout.start"),
+        *("group.drop", "site.drop", "bundle.withdraw", "token.create"),
+    ]
+    assert len(Audit(engine).newest(1_000)) == before + len(changes)
+    assert {one["who"] for one in log[: len(changes)]} == {"a admin"}
+    # What is refused changes nothing, and is not in the log.
+    assert api.delete("/sites/never", headers=admin).status_code == 404
+    assert api.put("/sites/x", json={"title": "x"}, headers=bearer["viewer"]).status_code == 403
+    assert len(Audit(engine).newest(1_000)) == before + len(changes)
+
+
+def test_a_token_ends_by_time_and_by_hand(tmp_path: Path) -> None:
+    engine = open_database(str(tmp_path / "hub.db"))
+    migrate(engine)
+    now = [1_000.0]
+    tokens = Tokens(engine, lambda: now[0])
+    first, text = tokens.create(THE_HUB, "alice", Role.VIEWER, 1.0)
+    _, other = tokens.create(THE_HUB, "bob", Role.VIEWER, 2.0)
+    assert tokens.holder(text) is not None
+    assert tokens.holder(text[:-1]) is None
+    assert tokens.holder(text.replace(first.id, "0" * 12)) is None
+    for nonsense in ("", "sgt_", "sgt__", "sgt_a_", "x" * 10_000, "sgt_\0_x"):
+        assert tokens.holder(nonsense) is None
+    now[0] += 86_401
+    assert tokens.holder(text) is None
+    assert tokens.holder(other) is not None
+    assert tokens.revoke(THE_HUB, other.split("_")[1])
+    assert tokens.holder(other) is None
+    # The database holds nothing that opens the API.
+    assert all(one.encode() not in (tmp_path / "hub.db").read_bytes() for one in (text, other))
+
+
+def test_metrics_count_what_is_there(
+    api: TestClient, bearer: dict[str, dict[str, str]], engine: Engine
+) -> None:
+    Fleet(engine).label(THE_HUB, Address("store-2", "box-7"), ["x"])
+    text = api.get("/metrics", headers=bearer["viewer"]).text
+    assert "shelfgate_hub_devices_online 0.0" in text
+    again = api.get("/metrics", headers=bearer["viewer"]).text
+    assert re.search(r'shelfgate_hub_requests_total{[^}]*route="/metrics"[^}]*} [1-9]', again)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("header Authorization: Bearer sgt_12ab_S3cr3t-x", "S3cr3t"),
+        ("GET /x?token=sgt_12ab_S3cr3t-x", "S3cr3t"),
+        ("code sgc_12ab_S3cr3t was used", "S3cr3t"),
+        ("postgresql+psycopg://hub:S3cr3t@db/hub is away", "S3cr3t"),
+        ("password=S3cr3t", "S3cr3t"),
+        ("-----BEGIN EC PRIVATE KEY-----\nS3cr3t\n-----END EC PRIVATE KEY-----", "S3cr3t"),
+    ],
+)
+def test_secrets_are_blotted_out_of_the_log(text: str, secret: str) -> None:
+    assert secret not in without_secrets(text)
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s", (text,), None)
+    line = json.loads(JsonLines().format(record))
+    assert secret not in line["text"]
+
+
+@pytest.mark.slow
+def test_whatever_is_sent_there_is_no_500(tmp_path: Path) -> None:
+    """Schemathesis makes up requests from the OpenAPI document, good ones and bad ones."""
+    engine = open_database(str(tmp_path / "hub.db"))
+    migrate(engine)
+    Fleet(engine).label(THE_HUB, Address("store-1", "box-1"), ["pilot"])
+    app = create_app(engine, is_open=True)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    walked = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=8,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        def check(case: Any) -> None:
+            response = case.call()
+            # 503 is the answer of a hub without a broker, and says so.
+            assert response.status_code < 500 or b"broker" in response.content, response.text
+
+        check()
+        walked += 1
+    assert walked >= 30

@@ -1,0 +1,92 @@
+"""What gives way when there is too much: the log first, then pictures; entries never."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud_sync.device.extras import Extras, Limits
+from cloud_sync.hub.database import migrate, open_database
+from cloud_sync.hub.evidence import EvidenceRoom, PictureStore
+from cloud_sync.hub.store import Arrived, Store
+from cloud_sync.messages import Evidence, encode
+
+ALWAYS = 0.0
+NEVER = 1.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 30))
+def test_the_log_goes_before_the_pictures(log: int, pictures: int, entries: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        extras = Extras(Path(folder) / "x.db", Limits(rows=20, log_rows=100, free_share=ALWAYS))
+        for _ in range(log):
+            extras.note(b"x")
+        for number in range(pictures):
+            extras.want("item", [f"{number}.jpg"])
+        extras.make_room(entries)
+        log_left, pictures_left = extras.counts()
+        too_many = max(0, entries + log + pictures - 20)
+        assert log_left == max(0, log - too_many)
+        assert pictures_left == max(0, pictures - max(0, too_many - log))
+        extras.close()
+
+
+def test_on_a_full_disk_everything_but_entries_goes(tmp_path: Path) -> None:
+    extras = Extras(tmp_path / "x.db", Limits(free_share=NEVER))
+    extras.note(b"x")
+    extras.want("item", ["a.jpg"])
+    assert extras.make_room(0) == (1, 1)
+    assert extras.counts() == (0, 0)
+    extras.close()
+
+
+def test_a_broken_file_of_extras_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"nonsense" * 1_000)
+    extras = Extras(tmp_path / "x.db", Limits())
+    assert extras.counts() == (0, 0)
+    extras.close()
+
+
+def picture(data: bytes, sha256: str) -> Arrived:
+    message = Evidence(item="e1", name="e1/crop-0.jpg", sha256=sha256, data=data)
+    return Arrived("shelfgate/v1/store-1/box-1/evidence", encode(message))
+
+
+def test_only_what_is_a_picture_and_what_it_says_is_kept(tmp_path: Path) -> None:
+    import hashlib
+
+    engine = open_database(str(tmp_path / "hub.db"))
+    migrate(engine)
+    now = [time.time()]
+    pictures = PictureStore(str(tmp_path / "pictures"))
+    store = Store(engine, lambda: now[0], pictures)
+    room = EvidenceRoom(engine, pictures, lambda: now[0])
+    good = b"\xff\xd8\xff" + b"x" * 100
+    for data, digest in (
+        (good, "0" * 64),
+        (b"#!/bin/sh", hashlib.sha256(b"#!/bin/sh").hexdigest()),
+    ):
+        taken = store.take([picture(data, digest)])
+        assert (taken.kept, taken.unread) == ([], 1)
+    digest = hashlib.sha256(good).hexdigest()
+    for _ in range(2):
+        assert len(store.take([picture(good, digest)]).kept) == 1
+    assert [one.sha256 for one in room.of_item("e1")] == [digest]
+    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
+    assert not list((tmp_path / "pictures").rglob("*.part"))
+    assert room.prune(90.0) == 0
+    now[0] += 91 * 86_400
+    assert room.prune(90.0) == 1
+    assert room.pictures.read(digest) is None
+
+
+def test_a_store_that_cannot_be_is_an_oserror() -> None:
+    with pytest.raises(OSError, match="nonsense"):
+        PictureStore("nonsense://x/y")

@@ -1,0 +1,386 @@
+"""Bundles that were signed in good faith and are bad: found out by the box before or after it runs.
+
+Everything is real but the cameras: the networks that hang, fall, crawl or know nothing are networks
+that do so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openvino import opset13 as op
+
+from cloud_sync.broker import Broker
+from cloud_sync.device.probation import Limits
+from cloud_sync.device.slots import SlotInfo, Slots
+from cloud_sync.hub.block_server import BlockServer
+from cloud_sync.hub.repository import Repository
+from cloud_sync.topics import Address
+from edge.bundle_trial import Trial
+from edge.updates import first_recogniser
+from models.bundle import Bundle, load_bundle
+from tests.cloud_sync.a_box import QUICK, SITE, Box, at_hub, settle, want
+from tests.cloud_sync.a_bundle import (
+    DIM,
+    KNOWS_NOTHING,
+    Keys,
+    a_bundle,
+    a_network,
+    a_repository,
+    changed,
+)
+from tests.cloud_sync.a_device import ROOT, until
+
+PROGRAM = "import sys; from tests.faults.an_installing_box import main; main(*sys.argv[1:])"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return a_bundle(tmp_path_factory.mktemp("packaged"), 0)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, keys: Keys) -> Repository:
+    return a_repository(tmp_path / "repository", keys)
+
+
+@pytest.fixture
+def served(tmp_path: Path, broker: Broker, repository: Repository) -> Iterator[BlockServer]:
+    server = BlockServer(repository, broker.host, broker.port, tmp_path.name)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_box(
+    tmp_path: Path, broker: Broker, repository: Repository, packaged: Bundle, served: BlockServer
+) -> Iterator[Callable[..., Box]]:
+    made: list[Box] = []
+
+    def make(folder: Path = tmp_path / "box", **options: Any) -> Box:
+        root = (repository.folder / "root.json").read_bytes()
+        made.append(Box(folder, broker.port, root, packaged.path, name=tmp_path.name, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def a_network_of_other_shapes(bundle: Bundle, folder: Path) -> None:
+    a_network(folder / "other.xml", dim=DIM // 2)
+    changed(bundle, "models/small.xml", (folder / "other.xml").read_bytes())
+    changed(bundle, "models/small.bin", (folder / "other.bin").read_bytes())
+
+
+def no_network(bundle: Bundle, folder: Path) -> None:
+    changed(bundle, "models/small.xml", b"<?xml version='1.0'?><net>" + b"x" * 5_000)
+
+
+def half_a_network(bundle: Bundle, folder: Path) -> None:
+    weights = (bundle.path / "models" / "small.bin").read_bytes()
+    changed(bundle, "models/small.bin", weights[: len(weights) // 2])
+
+
+def spin(rounds: int, size: int) -> Callable[[Any], Any]:
+    """A tail that multiplies a matrix by itself again and again, and adds next to nothing."""
+
+    def tail(flat: Any) -> Any:
+        count = op.parameter([], np.int32, "count")
+        carried = op.parameter([size, size], np.float32, "carried")
+        turned = op.tanh(op.matmul(carried, carried, False, False))
+        import openvino as ov
+
+        body = ov.Model([op.constant(True), turned], [count, carried], "body")
+        loop = op.loop(op.constant(np.int32(rounds)), op.constant(True))
+        loop.set_function(body)
+        loop.set_special_body_ports([0, 0])
+        first = op.reduce_mean(flat, np.array([0, 1]), True)
+        start = op.broadcast(op.reshape(first, np.array([1, 1]), False), np.array([size, size]))
+        loop.set_merged_input(carried, start.output(0), turned.output(0))
+        spun = loop.get_iter_value(turned.output(0), -1)
+        return op.multiply(op.reduce_mean(spun, np.array([0, 1]), True), np.float32(1e-12))
+
+    return tail
+
+
+def hog(flat: Any) -> Any:
+    """A tail that needs more memory than any box has."""
+    first = op.reduce_mean(flat, np.array([0, 1]), True)
+    large = op.broadcast(op.reshape(first, np.array([1]), False), np.array([40 * 2**30]))
+    return op.multiply(op.reduce_mean(op.tanh(large), np.array([0]), True), np.float32(1e-12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "because"),
+    [
+        (no_network, "OpenVINO cannot read it"),
+        (half_a_network, ""),
+        (a_network_of_other_shapes, f"its model gives ({DIM // 2},) numbers, its table has {DIM}"),
+    ],
+)
+def test_what_is_no_network_or_another_one_is_refused_and_not_tried_again(
+    make_box: Callable[..., Box],
+    repository: Repository,
+    keys: Keys,
+    broker: Broker,
+    tmp_path: Path,
+    spoil: Callable[[Bundle, Path], None],
+    because: str,
+) -> None:
+    bundle = a_bundle(tmp_path, 1, prices=5)
+    spoil(bundle, tmp_path)
+    repository.push(load_bundle(bundle.path), keys.two)
+    tried: list[Path] = []
+
+    def trial(folder: Path) -> float:
+        tried.append(folder)
+        return Trial("openvino")(folder)
+
+    box = make_box(trial=trial)
+    box.want(1)
+    reason = box.refuses(1)
+    assert because in reason, reason
+    assert str(tmp_path) not in reason
+    assert (box.running, None in box.decide()) == (("drinks", 0), False)
+    until(lambda: box.at_hub().detail == reason)
+    count = len(tried)
+    box.want(1)
+    settle(3.0)
+    assert box.refuses(1) == reason
+    assert len(tried) == count, "a bundle that failed is not tried again"
+    repository.push(a_bundle(tmp_path, 2, prices=6), keys.two)
+    box.want(2)
+    box.comes_to("probation", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tail", "within_s", "because"),
+    [
+        (spin(2**30, 64), 20.0, "its self-test hangs: not done after 20 s"),
+        (hog, 60.0, "Failed to allocate"),
+    ],
+    ids=["hangs", "eats all memory"],
+)
+def test_one_that_hangs_or_falls_in_its_self_test(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, tmp_path: Path,
+    tail: Any, within_s: float, because: str,
+) -> None:  # fmt: skip
+    repository.push(a_bundle(tmp_path, 1, tail=tail), keys.two)
+    box = make_box(trial=Trial("openvino", within_s))
+    box.want(1)
+    reason = box.refuses(1, 120)
+    assert because in reason, reason
+    assert (box.running, None in box.decide()) == (("drinks", 0), False)
+
+
+def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
+    """Whatever kills the child, by a signal here, is the bundle's fault and not the box's."""
+    before = set(_children())
+    struck: list[int] = []
+
+    def strike() -> None:
+        until(lambda: bool(set(_children()) - before), 30)
+        struck.extend(set(_children()) - before)
+        os.kill(struck[0], 11)
+
+    import threading
+
+    hand = threading.Thread(target=strike)
+    hand.start()
+    with pytest.raises(Exception, match="its self-test crashes: ended by SIGSEGV"):
+        Trial("openvino")(packaged.path)
+    hand.join()
+
+
+def _children() -> list[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def test_an_installed_one_that_cannot_be_opened_is_passed_over(
+    packaged: Bundle, tmp_path: Path
+) -> None:
+    """Its files are whole, but this box, or its runtime, cannot read the network any more."""
+    slots = Slots(tmp_path / "bundles", load_bundle)
+    for version, spoil in ((1, None), (2, no_network)):
+        bundle = a_bundle(tmp_path, version, prices=version)
+        if spoil is not None:
+            spoil(bundle, tmp_path)
+        shutil.copytree(bundle.path, slots.workplace() / "bundle", dirs_exist_ok=True)
+        slots.switch(slots.install(SlotInfo(bundle="drinks", version=version, digest="0" * 64)))
+        if version == 1:
+            slots.commit()
+    slots = Slots(tmp_path / "bundles", load_bundle)
+    assert slots.state.current == "b"
+    recogniser = first_recogniser(slots, packaged.path, "openvino")
+    assert (recogniser.bundle.version, slots.state.current) == (1, "a")
+    assert "OpenVINO cannot read it" in slots.state.refused[0].reason
+    slots.pass_over("and this one too")
+    assert first_recogniser(slots, packaged.path, "openvino").bundle.version == 0
+
+
+@pytest.mark.slow
+def test_one_that_is_right_but_slow(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, tmp_path: Path
+) -> None:
+    repository.push(a_bundle(tmp_path, 1, tail=spin(12, 512)), keys.two)
+    box = make_box(limits=Limits(slack_ms=20.0, seconds=0.0, decisions=6))
+    box.want(1)
+    reason = box.refuses(1, 150)
+    assert "too slow on this box" in reason, reason
+    assert (box.running, None in box.decide()) == (("drinks", 0), False)
+
+
+@pytest.mark.slow
+def test_one_that_makes_every_product_unknown_is_taken_back(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, broker: Broker, tmp_path: Path
+) -> None:
+    repository.push(a_bundle(tmp_path, 1, thresholds=KNOWS_NOTHING, prices=9), keys.two)
+    box = make_box(limits=Limits(seconds=60.0, decisions=20, slower=20.0, slack_ms=1_000.0))
+    assert None not in box.decide(24)
+    box.want(1)
+    box.comes_to("probation", 1)
+    assert set(box.decide(12)) == {None}
+    reason = box.comes_to("rolled_back", 1).reason
+    assert "12 of 12 items are unknown to it, 0% were to the one before" in reason
+    assert (box.running, None in box.decide()) == (("drinks", 0), False)
+    until(lambda: box.at_hub().state == "failed")
+    assert box.at_hub().detail == reason
+    box.want(1)
+    assert box.comes_to("rolled_back", 1).reason == reason
+    assert box.running == ("drinks", 0)
+    box.stop()
+    again = make_box()
+    again.want(1)
+    assert again.comes_to("rolled_back", 1).reason == reason
+
+
+@pytest.mark.slow
+def test_one_that_brings_the_appliance_down_is_taken_back(
+    repository: Repository, keys: Keys, broker: Broker, packaged: Bundle, served: BlockServer,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    repository.push(a_bundle(tmp_path, 1, prices=9), keys.two)
+    process = InstallingBox(tmp_path, broker, repository, packaged)
+    want(broker.port, Address(SITE, tmp_path.name), 1)
+    assert process.says() == "drinks 0"
+    assert process.says() == "drinks 1"
+    for _ in range(QUICK.restarts):
+        process.kill()
+        process.start()
+        assert process.says() == "drinks 1"
+    process.kill()
+    process.start()
+    assert process.says() == "drinks 0"
+    address = Address(SITE, tmp_path.name)
+    until(lambda: "came down 3 times" in at_hub(broker.port, address).detail)
+    found = at_hub(broker.port, address)
+    assert (found.state, found.failed_bundle) == ("failed", "drinks 1")
+    assert found.bundle == "drinks 0"
+    process.kill()
+
+
+class InstallingBox:
+    """A box process that can be killed and started again on the same disk."""
+
+    def __init__(
+        self, folder: Path, broker: Broker, repository: Repository, packaged: Bundle
+    ) -> None:
+        root = str(repository.folder / "root.json")
+        self._arguments = [
+            str(folder / "box"), str(broker.port), root, str(packaged.path), folder.name
+        ]  # fmt: skip
+        self._log = folder / "box.log"
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *self._arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=self._log.open("ab"),
+            text=True,
+        )
+
+    def says(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        assert line, self._log.read_text()[-2_000:]
+        return line
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_in_the_middle(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, tmp_path: Path,
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("cloud_sync.device.assembly.SPARE_BYTES", -(2**40))
+    repository.push(a_bundle(tmp_path, 1, weights=8_000_000), keys.two)
+    box = make_box(small_disk, again_s=2.0)
+    box.want(1)
+    reason = box.refuses(1)
+    assert "No space left on device" in reason
+    assert (box.running, None in box.decide()) == (("drinks", 0), False)
+    (small_disk / "ledger").write_bytes(b"x" * 8_000_000)
+    settle(3.0)
+    assert box.running == ("drinks", 0)
+    box.stop()
+    again = make_box(small_disk)
+    assert again.running == ("drinks", 0)
+
+
+@pytest.mark.slow
+def test_a_disk_without_room_is_said_before_anything_is_fetched(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, tmp_path: Path,
+    small_disk: Path,
+) -> None:  # fmt: skip
+    repository.push(a_bundle(tmp_path, 1, weights=8_000_000), keys.two)
+    box = make_box(small_disk, again_s=60.0)
+    box.want(1)
+    assert "MB free" in box.refuses(1)
+    assert box.line.received_bytes < 100_000
