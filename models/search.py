@@ -17,6 +17,9 @@ _ROWS = 32
 """Rows multiplied at once: so few that the library does not wake other threads for them. Those wait
 for cores the detector has, which costs more than they bring."""
 
+_SMALL = 4096
+"""Tables beyond this do not fit the cache: memory sets the pace, and plain rows are as good."""
+
 
 class Search:
     """Nearest products by their centroids, and among those by their anchors.
@@ -29,6 +32,7 @@ class Search:
         self._table = table
         self.count = min(nearest, len(table))
         centroids = np.asarray(table.centroids)
+        self._large = centroids if len(table) > _SMALL else None
         whole = len(table) // _ROWS * _ROWS
         self._blocks = centroids[:whole].reshape(-1, _ROWS, table.dim)
         self._rest = centroids[whole:]
@@ -37,9 +41,11 @@ class Search:
     def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return cosine similarities, less the products' handicaps, (P,)."""
         found = np.empty(len(self._table), np.float32)
-        whole = len(found) - len(self._rest)
-        np.matmul(self._blocks, embedding, out=found[:whole].reshape(-1, _ROWS))
-        if len(self._rest):
+        if self._large is not None:
+            np.vecdot(self._large, embedding, out=found)
+        else:
+            whole = len(found) - len(self._rest)
+            np.matmul(self._blocks, embedding, out=found[:whole].reshape(-1, _ROWS))
             np.dot(self._rest, embedding, out=found[whole:])
         if self._handicaps is not None:
             found -= self._handicaps

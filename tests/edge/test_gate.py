@@ -158,8 +158,8 @@ def test_ten_thousand_products_answer_well_under_a_millisecond() -> None:
     gate = Gate(GroupTable(skus, rows, rows, np.arange(10_001), LIMITS))
     taken = []
     for row in rows[:200]:
-        started = time.perf_counter()
+        started = time.thread_time()
         assert gate.decide(row).sku is not None
-        taken.append(time.perf_counter() - started)
-    # The fastest tenth: a busy test machine must not decide.
+        taken.append(time.thread_time() - started)
+    # This thread's own time, the fastest tenth: a busy test machine must not decide.
     assert np.quantile(taken, 0.1) < 0.001
