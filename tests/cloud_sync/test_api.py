@@ -193,7 +193,7 @@ def test_whatever_is_sent_there_is_no_500(tmp_path: Path) -> None:
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=8,
+            max_examples=5,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

@@ -34,7 +34,8 @@ def book_next(ledger: Ledger, number: int) -> None:
         chance = random.Random(number)
         kind = chance.choice(["pick", "pick", "return"])
         sku = chance.choice(["cola", "chips", "soap", None])
-        event = an_event(f"e-{number}", kind, sku, quantity=chance.randint(1, 2))
+        quantity = chance.randint(1, 2)
+        event = an_event(f"e-{number}", kind, sku, time_s=float(number), quantity=quantity)
         assert book(ledger, event) is not None
 
 

@@ -38,7 +38,7 @@ def test_a_deep_outbox_drains_through_faults_at_flat_memory(tmp_path: Path) -> N
         kills=12 if FULL else 3,
         per_s=100.0,
         pause_s=(2.0, 6.0) if FULL else (1.0, 2.0),
-        heal_s=240.0 if FULL else 60.0,
+        heal_s=900.0 if FULL else 60.0,
         seed=2,
     )
     print(outcome)
