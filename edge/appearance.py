@@ -16,24 +16,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Kind
+from edge.motion import WELL_LIT
 
 Picture = NDArray[np.uint8]
 SCALES = np.round(np.arange(0.82, 1.221, 0.02), 3)
-ALIKE = 0.80
-SIMILAR = 0.6
 SAME = 0.96
 FLAT = 3.0
-NUDGED = 0.021
-RELIT = 0.04
-EDGE_WEIGHT = 2.0
-COLOUR_WEIGHT = 1.0
-LIGHT_WEIGHT = 1.5
-SIZE_WEIGHT = 6.0
-DECISIVE = 0.15
 EDGE_FLOOR = 5.0
 SHADOW_EDGE = 8.0
 SAME_TINT = 1.09
 CLEAR_RATIO = 1.8
+
+# What speaks for a pick, weighed as a logistic regression over simulated picks and returns at
+# shelves one to six deep weighs it; each term changes its sign when before and after are swapped.
+EDGE_WEIGHT, MOST_EDGE = 4.0, 1.5
+COLOUR_WEIGHT, MOST_COLOUR = 2.5, 0.5
+LIGHT_WEIGHT, MOST_LIGHT = 1.3, 0.3
+SIZE_WEIGHT, MOST_SIZE = 18.0, 0.1
+TEXTURE_WEIGHT, MOST_TEXTURE = 7.0, 1.0
+
+# How much must speak for it, by how like each other the two pictures are.
+FITS = 0.6
+SIMILAR = 0.85
+ALIKE = 0.95
+TWINS = 0.985
+NUDGED = 0.021
+RELIT = 0.04
+SHADOWED = 0.25
+SHADED = 0.12
+"""More light than this, as log ratios, no depth of a shelf takes from a like item behind, and from
+one that looks no smaller."""
+NEEDED = 0.6
+NEEDED_OF_TWINS = 1.6
+NEEDED_OF_NUDGED = 1.3
+NEEDED_OF_NUDGED_TWINS = 2.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +85,40 @@ def judge(
     if not strong:
         return None
     like = likeness(before, after, inner)
-    nudged = abs(like.scale - 1.0) <= NUDGED and abs(float(np.log(like.brightness))) < RELIT
-    if like.score >= ALIKE and nudged:
+    if _is_shadow(like):
         return None
-    weight = EDGE_WEIGHT * float(np.log((was + 1.0) / (now + 1.0)))
-    weight += COLOUR_WEIGHT * colour - LIGHT_WEIGHT * float(np.log(like.brightness))
-    if like.score >= SIMILAR:
-        weight += SIZE_WEIGHT * (1.0 - like.scale)
-    if abs(weight) < DECISIVE:
+    weight = EDGE_WEIGHT * _within(float(np.log((was + 1.0) / (now + 1.0))), MOST_EDGE)
+    weight += COLOUR_WEIGHT * _within(colour, MOST_COLOUR)
+    weight += TEXTURE_WEIGHT * _within(texture_evidence(before, after, mask), MOST_TEXTURE)
+    weight += LIGHT_WEIGHT * _believed(light_evidence(before, after, mask), MOST_LIGHT)
+    if like.score > FITS:
+        weight -= SIZE_WEIGHT * _believed(float(np.log(like.scale)), MOST_SIZE)
+    if abs(weight) < _needed(like):
         return None
     return Kind.PICK if weight > 0 else Kind.RETURN
+
+
+def _is_shadow(like: Likeness) -> bool:
+    """Whether two like pictures differ by more light than their sizes explain."""
+    relit = abs(float(np.log(like.brightness)))
+    same_size = abs(like.scale - 1.0) <= NUDGED
+    return like.score > SIMILAR and relit > (SHADED if same_size else SHADOWED)
+
+
+def _needed(like: Likeness) -> float:
+    """Return how much evidence it takes to call a change an item, not a nudge or a lamp."""
+    if abs(like.scale - 1.0) <= NUDGED and abs(float(np.log(like.brightness))) < RELIT:
+        return NEEDED_OF_NUDGED_TWINS if like.score >= ALIKE else NEEDED_OF_NUDGED
+    return NEEDED_OF_TWINS if like.score >= TWINS else NEEDED
+
+
+def _within(value: float, most: float) -> float:
+    return min(most, max(-most, value))
+
+
+def _believed(value: float, most: float) -> float:
+    """Return value, or 0 where it is larger than any depth of a shelf explains."""
+    return value if abs(value) < most else 0.0
 
 
 def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> bool:
@@ -91,7 +131,7 @@ def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> boo
 
 def _light(before: Picture, after: Picture) -> float:
     """Return how light the place is, 1 for a well lit one: a dark picture has weaker edges."""
-    return min(1.0, max(0.35, 0.5 * float(before.mean() + after.mean()) / 110.0))
+    return min(1.0, max(0.35, 0.5 * float(before.mean() + after.mean()) / WELL_LIT))
 
 
 def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> bool:
@@ -156,6 +196,38 @@ def edge_strengths(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> 
         dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.25)
         strength.append(float(cv2.magnitude(dx, dy).max(axis=2)[band].mean()))
     return strength[0], strength[1]
+
+
+def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
+    """Return by how much finer and crisper the inside is before than after, as a log ratio.
+
+    Of two like items the one in front shows its print larger and better lit.
+    """
+    strength = []
+    for picture in (before, after):
+        grey = cv2.GaussianBlur(_grey(picture), (0, 0), 1.0)
+        fine = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+        strength.append(float(fine[mask > 0].mean()) + 0.2)
+    return float(np.log(strength[0] / strength[1]))
+
+
+def light_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
+    """Return by how much brighter the inside is before than after, against its surroundings."""
+    width = max(3, round(min(mask.shape) / 10))
+    inside = mask > 0
+    ring = (cv2.dilate(mask, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~inside
+    darker = []
+    for where in (inside, ring):
+        if not where.any():
+            darker.append(0.0)
+            continue
+        was, now = (float(_grey(picture)[where].mean()) + 1.0 for picture in (before, after))
+        darker.append(float(np.log(was / now)))
+    return darker[0] - darker[1]
+
+
+def _grey(picture: Picture) -> NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.float32)
 
 
 def colour_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -26,12 +27,12 @@ from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.bundle_trial import Trial
 from edge.camera_worker import CameraWorker
-from edge.capture import open_source
+from edge.capture import Source, at_hand, open_source
 from edge.config import Config, SyncSettings
 from edge.evidence import EvidenceFolder
 from edge.ledger import Ledger
+from edge.retention import Retention
 from edge.serving import Serving
-from edge.source import Source
 from edge.status.server import StatusServer
 from edge.storefront import Identity, Storefront
 from edge.updates import first_recogniser, open_slots, updates
@@ -80,6 +81,7 @@ class Appliance:
         self._open_stages(config, sources, serving)
         self.agent = self._agent(config, serving) if config.sync.enabled else None
         self.storefront.link = self.agent
+        self.storefront.retention = self.retention
         serving.when_served = self._use
         self.installer = None
         if slots is not None and self.agent is not None:
@@ -89,11 +91,15 @@ class Appliance:
     def _open_stages(self, config: Config, sources: Sequence[Source], serving: Serving) -> None:
         """Open what lies between the cameras and the page: pipelines, ledger, bookkeeper."""
         state_dir, bundle = config.device.state_dir, serving.bundle
-        pipelines = [pipeline.build(config, one, bundle, serving) for one in config.cameras]
+        pipelines = [
+            pipeline.build(config, at_hand(camera, source), bundle, serving)
+            for camera, source in zip(config.cameras, sources, strict=True)
+        ]
         timeline = uuid.uuid4().hex
         self.ledger = Ledger(state_dir / "ledger.db", config.device.id, timeline=timeline)
         self._parts.callback(self.ledger.close)
         evidence = EvidenceFolder(state_dir / "evidence", config.ledger.min_free_mb)
+        self.retention = self._retention(config)
         self.bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
         self.cameras = tuple(
             CameraWorker(source, stages, self.bookkeeper.submit)
@@ -110,6 +116,17 @@ class Appliance:
         )
         self.page = StatusServer(self.storefront, config.status.host, config.status.port)
         self._parts.callback(self.page.stop)
+
+    def _retention(self, config: Config) -> Retention:
+        needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)
+        retention = Retention(
+            config.device.state_dir / "evidence",
+            keep_days=config.evidence.keep_days,
+            max_share=config.evidence.max_share,
+            is_needed=needed,
+        )
+        self._parts.callback(retention.stop)
+        return retention
 
     def _updates(
         self, config: Config, slots: Slots, packaged: Path, serving: Serving, link: Agent
@@ -160,6 +177,7 @@ class Appliance:
             if self.installer is not None:
                 self.installer.start()
             self.bookkeeper.start()
+            self.retention.start()
             self._parts.callback(self._stop_cameras)
             for camera in self.cameras:
                 camera.start()
@@ -175,6 +193,14 @@ class Appliance:
     def done(self) -> bool:
         """Whether every camera was a recording that has ended, and all of it is booked."""
         return all(camera.done for camera in self.cameras) and self.bookkeeper.idle
+
+    @property
+    def well(self) -> bool:
+        """Whether the parts that nothing works without are running: the bookkeeper and the page.
+
+        A camera that is dead or has stopped is for a person to see to, not for a new start.
+        """
+        return self.bookkeeper.alive and self.page.failure is None
 
     def finish_cameras(self) -> None:
         """End the cameras and book what they handed in; page, ledger and link go on."""

@@ -113,6 +113,11 @@ class Bookkeeper:
         return self._queue.unfinished_tasks == 0
 
     @property
+    def alive(self) -> bool:
+        """Whether it is booking, however slowly."""
+        return self._thread.is_alive()
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Sentences for the page; empty while all is well."""
         return tuple(text for text in (self._problem, self._picture_problem) if text)

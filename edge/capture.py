@@ -5,6 +5,8 @@ The first stage: everything later receives `Frame`s and knows nothing of where t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edge.config import CameraSettings
 from edge.live import LiveSource
 from edge.recording import Recording
@@ -17,6 +19,7 @@ __all__ = [
     "Recording",
     "Source",
     "State",
+    "at_hand",
     "open_source",
 ]
 
@@ -30,3 +33,10 @@ def open_source(camera: CameraSettings) -> Source:
     if is_recording(camera.source):
         return Recording(camera.source, camera.id, real_time=camera.pace == "real")
     return LiveSource(camera.source, camera.id)
+
+
+def at_hand(camera: CameraSettings, source: Source) -> CameraSettings:
+    """Return a camera as its opened source reads it: a recording from the file on this machine."""
+    if isinstance(source, Recording):
+        return replace(camera, source=str(source.file))
+    return camera

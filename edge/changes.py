@@ -19,6 +19,8 @@ NEAR = 6
 CORE_SHARE = 0.4
 CORE_PERCENTILE = 70
 SMALLEST_PART = 0.2
+WINDOW = 9
+PLAIN = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,25 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
         border = _contact(mask) > BORDER_SHARE * max(wide, high)
         parts.append(Region(box, mask, area, region.calm_s, border))
     return parts or [region]
+
+
+def structural(
+    before: NDArray[np.float32], after: NDArray[np.float32], apart: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return apart without what is light alone: less where both pictures have one structure.
+
+    before, after: (h, w, 3) float32 BGR. A lamp or a shadow, however sharp, leaves the print of
+    what it falls on correlated with itself.
+    """
+    first, second = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (before, after))
+    side = (WINDOW, WINDOW)
+    mean_1, mean_2 = cv2.blur(first, side), cv2.blur(second, side)
+    spread_1 = np.maximum(cv2.blur(first * first, side) - mean_1 * mean_1, 0)
+    spread_2 = np.maximum(cv2.blur(second * second, side) - mean_2 * mean_2, 0)
+    together_ = cv2.blur(first * second, side) - mean_1 * mean_2
+    alike = together_ / np.sqrt(spread_1 * spread_2 + PLAIN**4)
+    found: NDArray[np.float32] = apart * np.clip(1.0 - alike, 0.0, 1.0)
+    return found
 
 
 def _square(side: float) -> Mask:

@@ -11,6 +11,10 @@ from typing import Any
 
 import click
 
+from models.bad_input import BadInput
+
+__all__ = ["BadInput", "LazyGroup", "main"]
+
 COMMANDS = {
     "run": "edge.commands.run:run",
     "replay": "edge.commands.replay:replay",
@@ -38,12 +42,6 @@ SUMMARIES = {
 }
 
 EXTRAS = {"detector": "train", "hub": "hub", "demo": "hub"}
-
-
-class BadInput(click.ClickException):
-    """What was handed to a command cannot be used: one clear line, and exit code 2."""
-
-    exit_code = 2
 
 
 class LazyGroup(click.Group):

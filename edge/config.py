@@ -7,6 +7,7 @@ that file's folder. The commands read the tree and hand each stage the few numbe
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,27 @@ from edge.zones import Zone, ZoneError, polygon_of
 
 __all__ = ["Config", "ConfigError", "default", "load"]
 
+_RUNTIME = {"choices": ("openvino", "onnxruntime")}
 _NAME = {"pattern": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"}
 
 
 def _at_least(minimum: float, maximum: float | None = None) -> dict[str, Any]:
     return {"minimum": minimum, "maximum": maximum}
+
+
+def default_state_dir() -> Path:
+    """Return where a box keeps its state unless it is told.
+
+    What systemd gives a service as its state folder (StateDirectory=), or else the user's own
+    folder for such things (XDG base directory specification): never the folder one happens to
+    stand in, for a ledger must be the same one at the next start.
+    """
+    if given := os.environ.get("STATE_DIRECTORY", ""):
+        return Path(given.split(":")[0])
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():  # the specification: a relative one is none
+        base = Path(os.path.expanduser("~")) / ".local" / "state"
+    return base / "shelfgate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class DeviceSettings:
 
     id: str = field(default="box-1", metadata=_NAME)
     site: str = field(default="store-1", metadata=_NAME)
-    state_dir: Path = Path("state")
+    state_dir: Path = field(default_factory=default_state_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +96,11 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """The detector: its network's name, how often it looks, and what score it believes."""
+    """The detector: its network's name, what that runs on, how often it looks, what it believes."""
 
     name: str = field(default="yolox_nano", metadata=_NAME)
     enabled: bool = True
+    runtime: str = field(default="openvino", metadata=_RUNTIME)
     interval_s: float = field(default=0.2, metadata=_at_least(0.0, 60.0))
     min_score: float = field(default=0.3, metadata=_at_least(0.0, 1.0))
 
@@ -98,7 +116,7 @@ class ShelfSettings:
 
     settle_s: float = field(default=0.4, metadata=_at_least(0.05, 10.0))
     sensitivity: float = field(default=11.0, metadata=_at_least(1.0, 100.0))
-    min_item: float = field(default=0.002, metadata=_at_least(0.0, 1.0))
+    min_item: float = field(default=0.003, metadata=_at_least(0.0, 1.0))
     max_item: float = field(default=0.2, metadata=_at_least(0.0, 1.0))
 
 
@@ -106,7 +124,7 @@ class ShelfSettings:
 class GateSettings:
     """What the recognition networks run on."""
 
-    runtime: str = field(default="openvino", metadata={"choices": ("openvino", "onnxruntime")})
+    runtime: str = field(default="openvino", metadata=_RUNTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +160,18 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """For how long pictures of events are kept, and how much of the disk they may take.
+
+    keep_days: older ones go. max_share: of the disk that state_dir is on; beyond it the oldest go.
+    What waits for a person, is in an open cart or not sent yet stays in any case.
+    """
+
+    keep_days: float = field(default=30.0, metadata=_at_least(0.01, 36_500.0))
+    max_share: float = field(default=0.2, metadata=_at_least(0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole tree."""
 
@@ -155,6 +185,7 @@ class Config:
     sync: SyncSettings = field(default_factory=SyncSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
 
 
 _SECTIONS = {
@@ -167,6 +198,7 @@ _SECTIONS = {
     "sync": SyncSettings,
     "status": StatusSettings,
     "ledger": LedgerSettings,
+    "evidence": EvidenceSettings,
 }
 
 

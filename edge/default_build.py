@@ -1,8 +1,8 @@
-"""Put together what the default bundle is built from; needs the `train` extra."""
+"""Put together what a bundle of a trained network is built from; needs the `train` extra."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,17 @@ from edge.gate import Gate
 from edge.rehearsal import drawn_store
 from models.bundle import Bundle, Model
 from models.catalogue import Catalogue, Product, read_catalogue
-from models.default import GROUP, Material, Settings, Store, build_default
-from models.pictures import find_pictures
+from models.default import (
+    GROUP,
+    Material,
+    Pictures,
+    Settings,
+    Store,
+    build_default,
+    bundle_of,
+)
+from models.pictures import PictureError, find_pictures
+from models.train import open_trained
 
 LEARNT_SEEDS = range(9000, 9006)
 CALIBRATED_SEEDS = range(9100, 9108)
@@ -23,8 +32,19 @@ _LICENCE = Path(__file__).parents[1] / "LICENSE"
 """The same Apache-2.0 text the trunk's weights are under."""
 
 
-def build(grocery: Path, destination: Path, say: Callable[[str], None]) -> Bundle:
-    """Build the default bundle from the grocery data set. Raises what reading it raises."""
+def build(
+    grocery: Path,
+    destination: Path,
+    work: Path,
+    say: Callable[[str], None],
+    watch: Callable[[int, int, int, float], None] | None = None,
+    settings: Settings | None = None,
+) -> Bundle:
+    """Build the default bundle from the grocery data set. Raises what reading it raises.
+
+    work: folder the training keeps its checkpoint in. watch: told of every batch.
+    """
+    settings = settings or Settings()
     catalogue = read_catalogue(grocery / "catalog.csv")
     train = find_pictures([grocery / "trained" / "train"])
     val = find_pictures([grocery / "trained" / "val"])
@@ -40,9 +60,60 @@ def build(grocery: Path, destination: Path, say: Callable[[str], None]) -> Bundl
         val={sku: paths for sku, paths in val.items() if sku in train},
         drawn=drawn,
         stores=[_store(seed) for seed in CALIBRATED_SEEDS],
+        packshots=_of(find_pictures([grocery / "iconic"]), train),
         licences={"EfficientNet-Lite0.Apache-2.0.txt": _LICENCE.read_bytes()},
     )
-    return build_default(destination, material, _opened, lambda t: Gate(t, GROUP), Settings(), say)
+    return build_default(
+        destination,
+        material,
+        _opened,
+        lambda table: Gate(table, GROUP),
+        settings,
+        say,
+        work=work,
+        watch=watch,
+    )
+
+
+def bundle_trained(
+    network: Path,
+    destination: Path,
+    pictures: Pictures,
+    val: Pictures,
+    catalogue: Catalogue,
+    bits: int,
+    say: Callable[[str], None],
+) -> Bundle:
+    """Make a bundle of a network that was trained: its products enrolled from pictures.
+
+    network: what `models train` left. val: pictures to calibrate with, not among the others.
+    Raises CheckpointError, and what reading pictures raises.
+    """
+    trained = open_trained(network)
+    material = Material(
+        catalogue=catalogue,
+        train={sku: paths for sku, paths in pictures.items() if sku in trained.skus},
+        val={sku: paths for sku, paths in val.items() if sku in trained.skus},
+        drawn={},
+        stores=[],
+        licences={},
+    )
+    if not material.train:
+        raise PictureError(f"none of the pictures is of a product {network} was trained on")
+    return bundle_of(
+        destination,
+        trained.embedder,
+        material,
+        _opened,
+        lambda table: Gate(table, GROUP),
+        Settings(recipe=trained.recipe, bits=bits),
+        say,
+        bundle_id=network.resolve().parent.name,
+    )
+
+
+def _of(pictures: Mapping[str, Sequence[Path]], skus: Container[str]) -> dict[str, Sequence[Path]]:
+    return {sku: paths for sku, paths in pictures.items() if sku in skus}
 
 
 def _opened(model: Model) -> Embedder:

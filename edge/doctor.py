@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -28,6 +29,8 @@ OLDEST_PYTHON = (3, 11)
 RELEASED_S = 1_760_000_000
 """When this was written, in seconds since 1970: no clock that is right is earlier."""
 CAMERA_ANSWERS_S = 8.0
+HUB_PACKAGES = ("alembic", "fastapi", "psycopg", "sqlalchemy")
+UNKNOWN = "of unknown version"
 
 
 class Outcome(StrEnum):
@@ -55,15 +58,20 @@ def checks(config: Config) -> Iterator[tuple[str, Check]]:
     """Give every check for a configuration, with its name, in the order they are worth reading."""
     yield "python", check_python
     yield "opencv", check_opencv
-    yield "openvino", check_openvino
-    yield "onnxruntime", partial(check_onnxruntime, config.gate.runtime == "onnxruntime")
+    runtimes = {config.gate.runtime}
+    if config.detector.enabled:
+        runtimes.add(config.detector.runtime)
+    yield "openvino", partial(check_openvino, "openvino" in runtimes)
+    yield "onnxruntime", partial(check_onnxruntime, "onnxruntime" in runtimes)
     yield "bundle", partial(check_bundle, config.bundle.path, config.gate.runtime)
     if config.detector.enabled:
-        yield "detector", partial(check_detector, config.detector.name)
+        yield "detector", partial(check_detector, config.detector.name, config.detector.runtime)
     yield "state folder", partial(check_state, config.device.state_dir)
     yield "disk space", partial(check_disk, config.device.state_dir, config.ledger.min_free_mb)
+    yield "ledger", partial(check_ledger, config.device.state_dir)
     yield "clock", check_clock
     yield "mosquitto", check_mosquitto
+    yield "hub", check_hub
     for camera in config.cameras:
         yield f"camera {camera.id}", partial(check_camera, camera)
 
@@ -101,9 +109,11 @@ def check_opencv() -> Finding:
     return Finding(name, Outcome.OK, found)
 
 
-def check_openvino() -> Finding:
-    """OpenVINO is there and has a device to compute on."""
+def check_openvino(needed: bool = True) -> Finding:
+    """OpenVINO is there and has a device; only a warning where everything runs on the other."""
     name = "openvino"
+    outcome = Outcome.FAILED if needed else Outcome.WARNING
+    other = 'set [gate] runtime and [detector] runtime to "onnxruntime"'
     try:
         import openvino
 
@@ -113,11 +123,10 @@ def check_openvino() -> Finding:
             for key in core.available_devices
         ]
     except (ImportError, RuntimeError) as error:
-        advice = "pip install --force-reinstall openvino"
-        return Finding(name, Outcome.FAILED, str(error).splitlines()[0], advice)
+        advice = f"pip install --force-reinstall openvino, or {other}"
+        return Finding(name, outcome, str(error).splitlines()[0], advice)
     if not devices:
-        advice = 'set [gate] runtime = "onnxruntime" and [detector] enabled = false'
-        return Finding(name, Outcome.FAILED, "no device to compute on", advice)
+        return Finding(name, outcome, "no device to compute on", other)
     return Finding(name, Outcome.OK, f"OpenVINO {_version('openvino')}: {', '.join(devices)}")
 
 
@@ -154,7 +163,7 @@ def check_bundle(path: Path | None, runtime: str) -> Finding:
     return Finding("bundle", Outcome.OK, found)
 
 
-def check_detector(network: str) -> Finding:
+def check_detector(network: str, runtime: str = "openvino") -> Finding:
     """The detector loads and looks at a picture."""
     import numpy as np
 
@@ -162,7 +171,7 @@ def check_detector(network: str) -> Finding:
 
     started_s = time.perf_counter()
     try:
-        load_detector(network).detect(np.full((360, 640, 3), 114, np.uint8))
+        load_detector(network, runtime=runtime).detect(np.full((360, 640, 3), 114, np.uint8))
     except Exception as error:
         advice = "set [detector] name to one that ships, or enabled = false to run without"
         return Finding("detector", Outcome.FAILED, str(error).splitlines()[0], advice)
@@ -197,6 +206,31 @@ def check_disk(folder: Path, min_free_mb: int) -> Finding:
     return Finding("disk space", Outcome.OK, found)
 
 
+def check_ledger(folder: Path) -> Finding:
+    """The ledger is whole, and how much of it waits; only read, also while a box runs on it."""
+    import sqlite3
+
+    import sqlite_utils
+
+    name, path = "ledger", folder / "ledger.db"
+    if not path.is_file():
+        return Finding(name, Outcome.OK, "none yet, will be made at the first start")
+    advice = f"keep {path} aside for its entries, and let the box start a new one"
+    # One that nobody has open is read as a file that does not change: nothing is made beside it.
+    how = "mode=ro" if path.with_name("ledger.db-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
+            tables = sqlite_utils.Database(file)
+            (state,) = tables.execute("PRAGMA quick_check(1)").fetchone()
+            counts = [tables.table(table).count for table in ("entries", "outbox", "reviews")]
+    except sqlite3.Error as error:
+        return Finding(name, Outcome.FAILED, f"{path}: {error}", advice)
+    if state != "ok":
+        return Finding(name, Outcome.FAILED, f"{path}: {state}", advice)
+    found = "{} entries, {} of them not sent, {} wait for a person".format(*counts)
+    return Finding(name, Outcome.OK, found)
+
+
 def check_clock() -> Finding:
     """The clock is not obviously wrong: receipts carry its time."""
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
@@ -213,6 +247,18 @@ def check_mosquitto() -> Finding:
         advice = "for `shelfgate demo`: apt-get install mosquitto"
         return Finding("mosquitto", Outcome.WARNING, "not installed", advice)
     return Finding("mosquitto", Outcome.OK, found)
+
+
+def check_hub() -> Finding:
+    """The hub's packages, with a driver for PostgreSQL; only the hub's machine needs them."""
+    name, advice = "hub", "on the hub's machine: pip install 'shelfgate[hub]'"
+    missing = [package for package in HUB_PACKAGES if _version(package) == UNKNOWN]
+    if len(missing) == len(HUB_PACKAGES):
+        return Finding(name, Outcome.OK, "not installed; a box in a store needs none")
+    if missing:
+        return Finding(name, Outcome.WARNING, f"{', '.join(missing)} is missing", advice)
+    found = f"SQLAlchemy {_version('sqlalchemy')}, PostgreSQL by psycopg {_version('psycopg')}"
+    return Finding(name, Outcome.OK, found)
 
 
 def check_camera(camera: CameraSettings) -> Finding:
@@ -262,4 +308,4 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "of unknown version"
+        return UNKNOWN

@@ -81,6 +81,11 @@ class Recogniser:
                 self._embedders[group.model.name] = shared or open_embedder(
                     group.model, runtime=runtime, threads=threads, cache_dir=cache_dir
                 )
+        self._routes = bundle.routes
+        if bundle.routes is not None and bundle.routes.model.name not in self._embedders:
+            self._embedders[bundle.routes.model.name] = open_embedder(
+                bundle.routes.model, runtime=runtime, threads=threads, cache_dir=cache_dir
+            )
         self._models = {group.name: group.model.name for group in bundle.groups}
         self._gates = {group.name: Gate(group.table, group.name) for group in bundle.groups}
 
@@ -113,12 +118,19 @@ class Recogniser:
 
         crops: one or more (h, w, 3) uint8 BGR pictures of one item.
         groups: category groups to ask first, the planogram's order; names the bundle does not have
-            are passed over. What none of them knows is asked of all others.
+            are passed over. What none of them knows is asked of all others. Without any the
+            bundle's router says whom to ask first, and whether that is enough.
         Raises ValueError for a crop without pixels.
         """
         first = [name for name in groups if name in self._gates]
         embeddings: dict[str, NDArray[np.float32]] = {}
         asked: list[Decision] = []
+        if not first and self._routes is not None and len(self._gates) > 1:
+            route = self._routes.router.route(
+                self._embedding(self._routes.model.name, crops, embeddings)
+            )
+            # A router that is not sure must not leave it to one group: see `combined`.
+            first = list(route.groups[:1]) if route.sure else []
         for name in first:
             asked.append(self._ask(name, crops, embeddings))
             if asked[-1].sku is not None:
@@ -129,10 +141,15 @@ class Recogniser:
     def _ask(
         self, group: str, crops: Sequence[Crop], embeddings: dict[str, NDArray[np.float32]]
     ) -> Decision:
-        model = self._models[group]
+        embedding = self._embedding(self._models[group], crops, embeddings)
+        return self._gates[group].decide(embedding)
+
+    def _embedding(
+        self, model: str, crops: Sequence[Crop], embeddings: dict[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
         if model not in embeddings:
             embeddings[model] = self._embedders[model].embed_item(crops)
-        return self._gates[group].decide(embeddings[model])
+        return embeddings[model]
 
     def check(self) -> None:
         """Run the bundle's self-test on this box.
@@ -195,4 +212,5 @@ def _review(decisions: Sequence[Decision]) -> Decision:
         nearest=tuple(nearest),
         group=best.group,
         immediate=False,
+        strangeness=min(decision.strangeness for decision in decisions),
     )

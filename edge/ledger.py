@@ -259,6 +259,15 @@ class Ledger:
         with self._file.reading() as rows:
             return int(rows.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
+    def needs_evidence(self, event_id: str, *, unsent: bool = True) -> bool:
+        """Say whether somebody still needs an event's pictures.
+
+        Those are events that wait for a person, that are in the cart of somebody in the store and,
+        with unsent, that the hub does not have yet, or not a person's word on them.
+        """
+        with self._file.reading() as rows:
+            return ledger_rows.needs_evidence(rows, event_id, unsent)
+
     def _append(self, rows: sqlite3.Connection, shape: type[E], event_id: str, **fields: Any) -> E:
         entry = shape(
             event_id=event_id,

@@ -3,6 +3,10 @@
 `entries` is the truth and is only ever appended to; `outbox` holds the numbers of the entries that
 the hub has not acknowledged; `sessions` and `reviews` are read models, kept in the same
 transactions as the entries that they follow from.
+
+Spoken to in SQL through the standard library, and not through sqlite-utils, which `doctor` reads a
+ledger with: that commits as it goes, while a booking here is one transaction over several tables,
+begun by hand so that two processes never both read before either writes.
 """
 
 from __future__ import annotations
@@ -171,6 +175,11 @@ class LedgerFile:
             if code == sqlite3.SQLITE_FULL:
                 raise LedgerFull(
                     f"{self.path}: no room left on the disk; nothing was booked: free some space"
+                ) from error
+            if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise LedgerError(
+                    f"{self.path}: is damaged or no ledger ({error}): move it aside, the next "
+                    "start makes a new one"
                 ) from error
             raise LedgerError(f"{self.path}: {error}") from error
         except OSError as error:

@@ -31,11 +31,24 @@ UNION SELECT payload FROM entries WHERE item IN items
 """
 """A session's own entries, the items settled into it, and every settlement of either."""
 
+NEEDS_EVIDENCE = """
+WITH about AS (SELECT sequence, session FROM entries WHERE event_id = :event OR item = :event)
+SELECT EXISTS (SELECT 1 FROM reviews WHERE event_id = :event)
+    OR EXISTS (SELECT 1 FROM about JOIN sessions USING (session) WHERE closed_s IS NULL)
+    OR (:unsent AND EXISTS (SELECT 1 FROM about JOIN outbox USING (sequence)))
+"""
+
 
 def is_booked(rows: sqlite3.Connection, event_id: str) -> bool:
     """Say whether an entry of this id is there."""
     found = rows.execute("SELECT 1 FROM entries WHERE event_id = ?", (event_id,)).fetchone()
     return found is not None
+
+
+def needs_evidence(rows: sqlite3.Connection, event_id: str, unsent: bool) -> bool:
+    """Say whether an event waits for a person, is in an open cart or, with unsent, is not sent."""
+    (found,) = rows.execute(NEEDS_EVIDENCE, {"event": event_id, "unsent": unsent}).fetchone()
+    return bool(found)
 
 
 def session(rows: sqlite3.Connection, session_id: str) -> Session | None:

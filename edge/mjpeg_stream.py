@@ -43,22 +43,22 @@ def _answer(address: str) -> http.client.HTTPResponse | None:
     """Ask for a stream; None where the camera sends something else, or wants another log-in."""
     name = without_password(address)
     try:
-        response = urllib.request.urlopen(_request(address), timeout=READ_TIMEOUT_MS / 1000)
+        response = urllib.request.urlopen(request_for(address), timeout=READ_TIMEOUT_MS / 1000)
     except urllib.error.HTTPError as error:
         if error.code == 401:
             return None
         raise CaptureError(f"{name}: the camera answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise CaptureError(f"{name}: {_reason(error.reason)}") from error
+        raise CaptureError(f"{name}: {reason_of(error.reason)}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise CaptureError(f"{name}: {_reason(error)}") from error
+        raise CaptureError(f"{name}: {reason_of(error)}") from error
     if response.headers.get_content_type() == "multipart/x-mixed-replace":
         return cast("http.client.HTTPResponse", response)
     response.close()
     return None
 
 
-def _request(address: str) -> urllib.request.Request:
+def request_for(address: str) -> urllib.request.Request:
     """Return the request, with a user and password of the address as basic authorisation."""
     parts = urlsplit(address)
     if parts.username is None:
@@ -69,7 +69,7 @@ def _request(address: str) -> urllib.request.Request:
     return urllib.request.Request(bare, headers=headers)
 
 
-def _reason(error: object) -> str:
+def reason_of(error: object) -> str:
     """Return what went wrong with a connection, in words without a number."""
     strerror = getattr(error, "strerror", None)
     return str(strerror or error or "the connection failed").lower()

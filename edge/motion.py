@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from edge.align import Aligner, translate
 
 NOISE_FLOOR = 1.0
+WELL_LIT = 150.0
+"""Mean grey level of a well lit picture; in a darker one the same things differ by less."""
 REALIGN_S = 10.0
 STEADY = 0.2
 
@@ -125,7 +127,8 @@ class MotionGate:
         spread = typical if typical >= 2 else float(np.mean(np.minimum(sample, 4)))
         self._noise += 0.1 * (max(NOISE_FLOOR, spread) - self._noise)
         difference = cv2.blur(difference, (3, 3))
-        limit = self._sensitivity + 3.0 * (self._noise - NOISE_FLOOR)
+        light = min(1.0, max(0.35, float(grey[::8, ::8].mean()) / WELL_LIT))
+        limit = self._sensitivity * light + 3.0 * (self._noise - NOISE_FLOOR)
         if self._shake > 0 and self._edges is not None:
             tolerance = (limit + 0.6 * self._edges).astype(np.uint8)
             moving = cv2.compare(difference, tolerance, cv2.CMP_GT)

@@ -11,6 +11,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,12 +24,12 @@ from edge.embed import Recogniser
 from edge.events import DecidedEvent, ShelfEvent
 from edge.frame import Frame
 from edge.gate import Decision
-from edge.motion import MotionGate
+from edge.motion import Motion, MotionGate
 from edge.shelf import Shelf, ShelfLimits
 from edge.source import is_recording
 from edge.stages import CameraView, StageTimes
 from edge.track import Tracker
-from edge.zones import Zone, check_inside, whole_frame
+from edge.zones import Zone, check_inside, masks, union, whole_frame
 from models.bundle import Bundle
 
 SHOWN_S = 0.5
@@ -40,6 +41,15 @@ class Decider(Protocol):
     def decide(self, crops: Sequence[NDArray[np.uint8]], groups: Sequence[str] = ()) -> Decision:
         """Say which product crops, (h, w, 3) uint8 BGR, of one item show."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """A frame and its motion. begins: the zones, where its size is new: all starts anew."""
+
+    frame: Frame
+    motion: Motion
+    begins: tuple[Zone, ...] | None
 
 
 class CameraPipeline:
@@ -83,14 +93,35 @@ class CameraPipeline:
 
         Raises ZoneError where a zone lies outside the first frame.
         """
+        return self.take(self.sense(frame))
+
+    def sense(self, frame: Frame) -> Sensed:
+        """Do what needs this frame and the one before alone: look for motion.
+
+        `take` has the rest; where the two run in two threads, each gets every frame, in order.
+        Raises ZoneError where a zone lies outside the first frame.
+        """
         started = time.perf_counter()
+        begins = None
+        height, width = frame.image.shape[:2]
+        if self._size != (width, height):
+            begins = self._zones or (whole_frame(width, height),)
+            check_inside(begins, width, height)
+            self._size = (width, height)
+            self._gate.watch(union(masks(begins, self._gate.small_size(frame.image), width)))
         motion = self._gate.observe(frame.image, frame.time_s)
         self.times.add("motion", time.perf_counter() - started)
-        shelf = self._shelf_for(frame)
-        if shelf is None:
-            shelf = self._begin(frame)
-            shelf.start(frame, motion)
-            self._gate.watch(shelf.watched)
+        return Sensed(frame, motion, begins)
+
+    def take(self, sensed: Sensed) -> list[DecidedEvent]:
+        """Take in a frame that was sensed; return the events that are certain by now."""
+        frame, motion = sensed.frame, sensed.motion
+        if sensed.begins is not None:
+            self._shown = sensed.begins
+            self._shelf = Shelf(self._camera, self._shown, self._limits, self._look)
+            self._shelf.start(frame, motion)
+        shelf = self._shelf
+        assert shelf is not None, "the first frame that is sensed begins"
         busy = motion.active or shelf.unsettled
         due = frame.time_s - self._looked_s >= self._interval_s
         if motion.active and due and self._detector is not None:
@@ -111,18 +142,6 @@ class CameraPipeline:
     def view(self) -> CameraView:
         """Return what is seen now; never blocks."""
         return self._view
-
-    def _shelf_for(self, frame: Frame) -> Shelf | None:
-        height, width = frame.image.shape[:2]
-        return self._shelf if self._size == (width, height) else None
-
-    def _begin(self, frame: Frame) -> Shelf:
-        height, width = frame.image.shape[:2]
-        self._shown = self._zones or (whole_frame(width, height),)
-        check_inside(self._shown, width, height)
-        self._size = (width, height)
-        self._shelf = Shelf(self._camera, self._shown, self._limits, self._look)
-        return self._shelf
 
     def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Detect in a picture, once per picture."""
@@ -180,7 +199,11 @@ def build(
     """
     detector = None
     if config.detector.enabled:
-        detector = load_detector(config.detector.name, min_score=config.detector.min_score)
+        detector = load_detector(
+            config.detector.name,
+            min_score=config.detector.min_score,
+            runtime=config.detector.runtime,
+        )
     if recogniser is None:
         recogniser = Recogniser(bundle, runtime=config.gate.runtime)
     return CameraPipeline(

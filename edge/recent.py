@@ -9,19 +9,36 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ALIKE = 0.4
-RESTING = 0.1
-SMOOTHING = 2.5
+SMOOTHING = 1.0
+CLEAR_LEVELS = 4.0
+STILL_LEVELS = 2.0
+STILL_SHARE = 0.1
+HIDDEN_S = 0.4
+"""From how long a gap on a hand hid the change itself."""
+LEAD_S = 0.35
+"""How long before the place is in sight again the hand has the item, when taking."""
+HANDLING_S = 0.2
+REST_S = 0.6
+RUN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
-    """How like before and after a place looked, in [-1, 1], and whether it was at rest."""
+class _Change:
+    """When a place changed, frame by frame.
 
-    time_s: float
-    before: float
-    after: float
-    resting: bool
+    times: (n,) float64 seconds. resting: (n,) bool, where it looked as in the frame before.
+    last: the last frame that shows it as before; first: the first that shows it as after.
+    """
+
+    times: NDArray[np.float64]
+    resting: NDArray[np.bool_]
+    last: int
+    first: int
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the place was out of sight while it changed."""
+        return bool(self.times[self.first] - self.times[self.last] > HIDDEN_S)
 
 
 class Recent:
@@ -47,71 +64,94 @@ class Recent:
         """Forget all pictures."""
         self._kept.clear()
 
-    def since(self, time_s: float) -> list[tuple[float, NDArray[np.uint8]]]:
-        """Return the pictures taken at or after time_s, oldest first."""
-        return [entry for entry in self._kept if entry[0] >= time_s]
-
     def left_at(
         self, before: NDArray[np.float32], after: NDArray[np.float32], where: NDArray[np.bool_]
     ) -> float | None:
-        """Return when most of the place last looked as before, or None if it never did.
+        """Return when what was there was taken away, or None where no picture tells.
 
         before, after: (h, w) float32 grey; where: (h, w), the changed pixels.
         """
-        shares = self._shares(before, after, where)
-        most = max((share.before for share in shares), default=0.0)
-        as_before = [share.before > max(share.after, ALIKE * most) for share in shares]
-        if not any(as_before):
+        change = self._change(before, after, where)
+        if change is None:
             return None
-        last = len(as_before) - 1 - as_before[::-1].index(True)
-        resting = [share.time_s for share in shares[: last + 1] if share.resting]
-        return resting[-1] if resting else shares[last].time_s
+        times, last = change.times, change.last
+        if change.hidden:
+            return float(max(times[last], times[change.first] - LEAD_S))
+        still = np.flatnonzero(change.resting[: last + 1])
+        if still.size and times[last] - times[still[-1]] < REST_S:
+            return float(times[still[-1]])
+        return float(times[last] - HANDLING_S)
 
     def arrived_at(
         self, before: NDArray[np.float32], after: NDArray[np.float32], where: NDArray[np.bool_]
     ) -> float | None:
-        """Return since when most of the place has looked as after, or None if it never did."""
-        shares = self._shares(before, after, where)
-        most = max((share.after for share in shares), default=0.0)
-        as_after = [share.after > max(share.before, ALIKE * most) for share in shares]
-        if not shares or not as_after[-1]:
+        """Return when what is there now was put down, or None where no picture tells."""
+        change = self._change(before, after, where)
+        if change is None:
             return None
-        first = len(as_after) - (
-            as_after[::-1].index(False) if False in as_after else len(as_after)
-        )
-        resting = [share.time_s for share in shares[first:] if share.resting]
-        return resting[0] if resting else shares[first].time_s
+        times, first = change.times, change.first
+        if change.hidden:
+            return float(times[change.last] + times[first]) / 2
+        still = first + np.flatnonzero(change.resting[first:])
+        if still.size and times[still[0]] - times[first] < REST_S:
+            return float(times[still[0]])
+        return float(times[first] + HANDLING_S)
 
-    def _shares(
+    def _change(
         self, before: NDArray[np.float32], after: NDArray[np.float32], where: NDArray[np.bool_]
-    ) -> list[_Share]:
-        """Correlate the place in every kept picture with before and after, oldest first.
+    ) -> _Change | None:
+        """Find the moment that best parts the pictures into those as before and those as after.
 
-        Correlation does not mind a shadow over the place or another exposure; smoothed first, so
-        that an item that is only nudged still looks as before.
+        How far a picture has come from before to after is where it lies along the line between
+        the two; one that lies far off that line is hidden by a hand and says nothing. A mean
+        brightness does not count, so that a shadow over the place does not either.
         """
         rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
         cut = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         inside = where[cut]
         was, now = _smooth(before[cut])[inside], _smooth(after[cut])[inside]
-        still = max(2.0, RESTING * float(np.median(np.abs(was - now))))
-        was, now = _standard(was), _standard(now)
-        shares = []
-        last = None
-        for time_s, grey in self._kept:
+        line = _centred(now - was)
+        length = max(float(line @ line), 1e-6)
+        clear = max(CLEAR_LEVELS, float(np.sqrt(length / line.size)))
+        still = max(STILL_LEVELS, STILL_SHARE * float(np.median(np.abs(now - was))))
+        count = len(self._kept)
+        as_before, as_after, resting = (np.zeros(count, np.bool_) for _ in range(3))
+        seen_before = None
+        for index, (_, grey) in enumerate(self._kept):
             seen = _smooth(grey[cut].astype(np.float32))[inside]
-            resting = last is None or float(np.median(np.abs(seen - last))) < still
-            last = seen
-            seen = _standard(seen)
-            shares.append(_Share(time_s, float(was @ seen), float(now @ seen), resting))
-        return shares
+            apart = _centred(seen - was)
+            come = float(apart @ line) / length
+            off = float(np.sqrt(np.mean((apart - come * line) ** 2)))
+            as_before[index] = off < clear and come < 0.5
+            as_after[index] = off < clear and come >= 0.5
+            resting[index] = seen_before is None or bool(
+                np.median(np.abs(seen - seen_before)) < still
+            )
+            seen_before = seen
+        start = _last_run(as_before)
+        agreeing = np.cumsum(as_before) + as_after.sum() - np.cumsum(as_after)
+        parts = start + int(np.argmax(agreeing[start:])) + 1 if count else 0
+        earlier = np.flatnonzero(as_before[:parts])
+        later = parts + np.flatnonzero(as_after[parts:])
+        if not earlier.size or not later.size:
+            return None
+        times = np.array([time_s for time_s, _ in self._kept])
+        return _Change(times, resting, int(earlier[-1]), int(later[0]))
 
 
-def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return values without their mean, at length 1."""
-    centred = values - values.mean()
-    unit: NDArray[np.float32] = centred / max(float(np.linalg.norm(centred)), 1e-6)
-    return unit
+def _last_run(as_before: NDArray[np.bool_]) -> int:
+    """Return where the last run of `RUN` frames as before begins: an item may come and go again."""
+    run = 0
+    for index in range(len(as_before) - 1, -1, -1):
+        run = run + 1 if as_before[index] else 0
+        if run == RUN:
+            return index
+    return 0
+
+
+def _centred(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    centred: NDArray[np.float32] = values - values.mean()
+    return centred
 
 
 def _smooth(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Read a recording: every frame, with the time it was recorded at.
 
 A file that is no video is refused when it is opened, before anything has been written anywhere; one
-that was cut off is processed up to the cut, and says so.
+that was cut off is processed up to the cut, and says so. One at a web address is fetched first.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edge.container import has_mp4_index, lacks_its_end
+from edge.fetch import fetch
 from edge.frame import Frame
-from edge.source import CaptureError, Health, State, without_password
+from edge.source import CaptureError, Health, State, is_remote, without_password
 from edge.stream_clock import StreamClock, sane_fps
 from edge.video_device import OpenedVideo
 
@@ -40,26 +42,36 @@ class Recording:
     ) -> None:
         self._camera = camera
         self._name = without_password(str(source))
-        self._source = str(source)
-        self._video = _open(self._source, self._name)
+        self._copy = fetch(str(source)) if is_remote(str(source)) else None
+        self._file = _file_of(str(source)) if self._copy is None else self._copy.file
+        try:
+            self._video = _open(self._file, self._name)
+            self._clock = StreamClock(self._video.fps)
+            self._decoded = 0
+            self._last_time_s = 0.0
+            self._ahead: deque[Frame] = deque()
+            self._size = self._look_ahead()
+        except CaptureError:
+            self._forget_copy()
+            raise
         self._monotonic = monotonic
         self._real_time = real_time
         self._started_s: float | None = None
         self._stopping = threading.Event()
         self._reading = threading.Lock()
-        self._clock = StreamClock(self._video.fps)
-        self._decoded = 0
-        self._last_time_s = 0.0
-        self._ahead: deque[Frame] = deque()
         self._since = time.time()
         self._ended = False
         self._cut: str | None = None
-        self._size = self._look_ahead()
 
     @property
     def camera(self) -> str:
         """The camera's id."""
         return self._camera
+
+    @property
+    def file(self) -> Path:
+        """Where the recording lies on this machine; of a web address, a copy until it has ended."""
+        return self._file
 
     @property
     def fps(self) -> float:
@@ -155,31 +167,37 @@ class Recording:
         self._ended = True
         self._since = time.time()
         self._video.close()
+        self._forget_copy()
+
+    def _forget_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.remove()
 
     def _where_cut(self) -> str | None:
-        """Compare what was read with what the file claims, in frames and in time.
+        """Compare what was read with what the file claims, in frames and in time, and in bytes.
 
-        Short in both means cut: files with an uneven frame rate are short in one of them only.
+        Short in frames and time means cut: files with an uneven frame rate are short in one only.
         """
-        if _lacks_gif_trailer(self._source):
-            return f"{self._name}: cut off after {self._decoded} frames"
         claimed = self._video.frames
         short = claimed - self._decoded
         length_s = claimed / self.fps
         lasted_s = self._last_time_s + 1 / self.fps
         slack = max(SHORT_BY_FRAMES, SHORT_BY_SHARE * claimed)
-        if short <= slack or length_s - lasted_s <= slack / self.fps:
-            return None
-        return (
-            f"{self._name}: cut off at {lasted_s:.1f} s: {self._decoded} of about {claimed} "
-            "frames could be read"
-        )
+        where = f"{self._name}: cut off at {lasted_s:.1f} s"
+        if short > slack and length_s - lasted_s > slack / self.fps:
+            return f"{where}: {self._decoded} of about {claimed} frames could be read"
+        if self._copy is not None and self._copy.cut:
+            return f"{where}: {self._copy.size} of {self._copy.promised} bytes came"
+        if _is_cut(self._file):
+            return f"{where}: the end of the file is missing, {self._decoded} frames could be read"
+        return None
 
 
-def _open(source: str, name: str) -> OpenedVideo:
-    if "://" in source and not source.startswith("file://"):
-        return OpenedVideo(source)
-    path = Path(source.removeprefix("file://"))
+def _file_of(source: str) -> Path:
+    return Path(source.removeprefix("file://"))
+
+
+def _open(path: Path, name: str) -> OpenedVideo:
     try:
         with path.open("rb") as file:
             start = file.read(12)
@@ -188,43 +206,23 @@ def _open(source: str, name: str) -> OpenedVideo:
     if not start:
         raise CaptureError(f"{name}: the file is empty")
     try:
-        return OpenedVideo(source)
+        return OpenedVideo(str(path))
     except CaptureError as error:
         raise CaptureError(f"{name}: {_why_not_video(path, start)}") from error
 
 
-def _lacks_gif_trailer(source: str) -> bool:
-    """Return whether a source is a GIF file that ends before its end: it claims no length."""
-    path = Path(source.removeprefix("file://"))
-    if not path.is_file():
+def _is_cut(path: Path) -> bool:
+    """Return whether the file's end is missing; of one that was removed meanwhile, nobody knows."""
+    try:
+        return lacks_its_end(path)
+    except OSError:
         return False
-    with path.open("rb") as file:
-        if not file.read(6).startswith(b"GIF8"):
-            return False
-        file.seek(-1, 2)
-        return file.read(1) != b";"
 
 
 def _why_not_video(path: Path, start: bytes) -> str:
-    if start[4:8] == b"ftyp" and not _has_index(path):
-        return "no video: its index is missing, so it was probably cut off while being recorded"
+    if start[4:8] == b"ftyp" and not has_mp4_index(path):
+        return (
+            "cut off: its index is missing, which stands at the end of this file, and without it "
+            "no frame can be found; copy or record it again"
+        )
     return "no video, or of a kind that cannot be decoded"
-
-
-def _has_index(path: Path) -> bool:
-    """Return whether an MP4 file has a whole `moov` box, the list of its frames."""
-    size = path.stat().st_size
-    offset = 0
-    with path.open("rb") as file:
-        while offset + 8 <= size:
-            file.seek(offset)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:16], "big")
-            if header[4:8] == b"moov":
-                return offset + length <= size
-            if length < 8:
-                return False
-            offset += length
-    return False

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ from typing import Any
 import msgspec
 
 from edge import pipeline
+from edge.ahead import ahead
 from edge.bookkeeper import charge_of
-from edge.capture import open_source
+from edge.capture import at_hand, open_source
 from edge.config import CameraSettings, Config
 from edge.events import DecidedEvent
 from edge.evidence import EvidenceFolder, EvidenceRefused
 from edge.ledger import Ledger
 from edge.recording import Recording
+from edge.source import Source
 from models.bundle import Bundle
 
 SESSION = "replay"
@@ -89,7 +91,7 @@ def _run(
     with ExitStack() as parts:
         source = open_source(camera)
         parts.callback(source.stop)
-        stages = pipeline.build(config, camera, bundle)
+        stages = pipeline.build(config, at_hand(camera, source), bundle)
         total = source.frames if isinstance(source, Recording) else None
         started = time.perf_counter()
         frames, last_s, decided = _feed(source, stages, lambda n: progress(n, total))
@@ -124,21 +126,27 @@ def _carts(
 
 
 def _feed(
-    source: Any, stages: pipeline.CameraPipeline, progress: Callable[[int], None]
+    source: Source, stages: pipeline.CameraPipeline, progress: Callable[[int], None]
 ) -> tuple[int, float, list[DecidedEvent]]:
     """Feed every frame; return how many there were, the last one's time, and the events."""
     frames, last_s = 0, 0.0
     decided: list[DecidedEvent] = []
+    with closing(ahead(_sensed(source, stages))) as ready:
+        for sensed in ready:
+            decided += stages.take(sensed)
+            frames, last_s = frames + 1, sensed.frame.time_s
+            if frames % 25 == 0:
+                progress(frames)
+    decided += stages.finish()
+    return frames, last_s, decided
+
+
+def _sensed(source: Source, stages: pipeline.CameraPipeline) -> Iterator[pipeline.Sensed]:
     reading = time.perf_counter()
     for frame in source:
         stages.times.add("decode", time.perf_counter() - reading)
-        decided += stages.feed(frame)
-        frames, last_s = frames + 1, frame.time_s
-        if frames % 25 == 0:
-            progress(frames)
+        yield stages.sense(frame)
         reading = time.perf_counter()
-    decided += stages.finish()
-    return frames, last_s, decided
 
 
 def as_line(decided: DecidedEvent, evidence: tuple[str, ...]) -> dict[str, Any]:

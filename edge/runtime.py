@@ -2,7 +2,7 @@
 
 Networks run on OpenVINO; on boxes it does not support, on ONNX Runtime behind the same interface.
 Both forms of a network carry the same weights and are computed in single precision, so that they
-give the same answers within `TOLERANCE`. Called by the embedder.
+give the same answers within `TOLERANCE`. Called by the embedder, and by the detector for ONNX.
 """
 
 from __future__ import annotations
@@ -152,7 +152,10 @@ class OpenVinoNetwork:
 
 
 class OnnxNetwork:
-    """A network on ONNX Runtime's CPU provider."""
+    """A network on ONNX Runtime's CPU provider.
+
+    shapes: what it takes and what it gives, as the file says; a name where any number will do.
+    """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Read a model. Raises RuntimeUnavailable."""
@@ -173,7 +176,9 @@ class OnnxNetwork:
             raise RuntimeUnavailable(
                 f"{path}: ONNX Runtime cannot read it: {_line(error)}"
             ) from error
-        self._input = self._session.get_inputs()[0].name
+        taken, given = self._session.get_inputs(), self._session.get_outputs()
+        self._input = taken[0].name
+        self.shapes = tuple(taken[0].shape), tuple(given[0].shape)
         self._workers = max(1, min(2, threads or os.cpu_count() or 1))
         self._pool: ThreadPoolExecutor | None = None
 

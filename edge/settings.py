@@ -169,7 +169,10 @@ class Table:
 
     def _path(self, key: str, value: str, kind: Any) -> Path | None:
         if value:
-            return self.folder / Path(value).expanduser()
+            try:
+                return self.folder / Path(value).expanduser()
+            except RuntimeError as error:
+                raise self.error(f"{value}: there is no such home folder", key) from error
         if kind is Path:
             raise self.error("a path expected, not an empty string", key)
         return None

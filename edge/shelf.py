@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from edge.appearance import is_same, judge
 from edge.background import Background
-from edge.changes import Region, cores, find_regions, together
+from edge.changes import Region, cores, find_regions, structural, together
 from edge.crops import place_of
 from edge.detect import Detection
 from edge.events import Box, Kind, ShelfEvent
 from edge.frame import Frame
 from edge.motion import Motion
 from edge.recent import Recent
-from edge.zones import Zone
+from edge.zones import Zone, masks
 
 Look = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 """Detects in a picture, (H, W, 3) uint8 BGR; an empty answer where there is no detector."""
@@ -43,7 +43,7 @@ class ShelfLimits:
 
     settle_s: float = 0.4
     sensitivity: float = 11.0
-    min_item: float = 0.002
+    min_item: float = 0.003
     max_item: float = 0.2
     arm_s: float = 2.5
     person_score: float = 0.4
@@ -72,22 +72,11 @@ class Shelf:
         self._scale = 1.0
         self.unsettled = True
 
-    @property
-    def watched(self) -> NDArray[np.uint8]:
-        """(h, w) uint8 of the small picture, 255 where some zone is; empty before the start."""
-        mask: NDArray[np.uint8] = np.maximum.reduce(self._masks)
-        return mask
-
     def start(self, frame: Frame, motion: Motion) -> None:
         """Begin, or begin again, with a frame whose size is new."""
         height, width = motion.moving.shape
         self._scale = frame.image.shape[1] / width
-        self._masks = []
-        for zone in self._zones:
-            mask = np.zeros((height, width), np.uint8)
-            corners = np.round(np.array(zone.polygon) / self._scale).astype(np.int32)
-            cv2.fillPoly(mask, [corners], 255)
-            self._masks.append(mask)
+        self._masks = masks(self._zones, (width, height), frame.image.shape[1])
         self._recent.clear()
         self._background.start(frame.image, motion, frame.time_s)
         self.unsettled = True
@@ -158,15 +147,22 @@ class Shelf:
         motion: Motion,
     ) -> list[ShelfEvent]:
         """Judge a region once after it has moved, each of its parts by itself."""
-        inside = region.mask > 0
-        largest = self._limits.max_item * region.mask.size
+        inside, background = region.mask > 0, self._background
         events: list[ShelfEvent] = []
-        if region.area <= largest and not self._background.judged(inside):
-            for part in cores(region, apart, self._background.limit(), min_area):
-                if not part.at_border and part.box_area <= largest:
-                    events += self._settle(part, frame, motion)
-        self._background.judge(inside)
+        if not background.judged(inside):
+            parts = self._items(cores(region, apart, background.limit(), min_area))
+            if not parts:
+                apart = structural(background.before(), background.current, apart)
+                parts = self._items(cores(region, apart, background.limit(), min_area))
+            for part in parts:
+                events += self._settle(part, frame, motion)
+        background.judge(inside)
         return events
+
+    def _items(self, parts: Sequence[Region]) -> list[Region]:
+        """Return the parts that can be items: not too large, and no arms."""
+        largest = self._limits.max_item * self._masks[0].size
+        return [part for part in parts if not part.at_border and part.box_area <= largest]
 
     def _learn_unknown(self, frame: Frame, motion: Motion, settled: NDArray[np.bool_]) -> None:
         """What has never been seen still becomes the reference once it is, people excepted."""

@@ -96,6 +96,11 @@ def is_recording(source: str) -> bool:
     return scheme in ("http", "https") and _RECORDING.search(rest) is not None
 
 
+def is_remote(source: str) -> bool:
+    """Return whether a recording lies at a web address, and not in a file of this machine."""
+    return source.startswith(("http://", "https://"))
+
+
 def without_password(source: str) -> str:
     """Return a source as a person may see it: `rtsp://user:***@host/...`."""
     return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", source)

@@ -46,7 +46,8 @@ class StageTimes:
 
     def means(self) -> dict[str, float]:
         """Return the mean of every stage's calls, in milliseconds."""
-        return {stage: total * 1000 / self._calls[stage] for stage, total in self._total.items()}
+        totals = list(self._total.items())
+        return {stage: total * 1000 / self._calls[stage] for stage, total in totals}
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return calls, p50, p95, p99 and total of every stage, in milliseconds."""

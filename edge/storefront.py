@@ -105,6 +105,15 @@ class Updates(Protocol):
         ...
 
 
+class HasProblems(Protocol):
+    """A part that says what is wrong with it: `edge.retention.Retention`."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences for the page; empty while all is well."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who this box is, and where its hub is."""
@@ -118,6 +127,7 @@ class Storefront:
     """Satisfies `edge.status.app.Shop`, and carries out the commands that come over MQTT.
 
     clock: seconds since 1970. `link` is set once there is one; None: the hub is not set up.
+    `retention`: what lets go of old evidence, where something does.
     """
 
     def __init__(
@@ -141,6 +151,7 @@ class Storefront:
         self._closed: dict[str, float] = {}
         self._settled: dict[str, tuple[str, str] | None] = {}
         self.link: Link | None = None
+        self.retention: HasProblems | None = None
         self.updates: Updates | None = None
 
     def use(self, bundle: Bundle) -> None:
@@ -149,7 +160,9 @@ class Storefront:
 
     def state(self) -> view.State:
         """Return everything on the page."""
-        warnings = list(self._bookkeeper.problems)
+        warnings = [*self._bookkeeper.problems]
+        if self.retention is not None:
+            warnings += self.retention.problems
         try:
             carts, reviews, waiting = self._ledger_views()
         except LedgerError as error:

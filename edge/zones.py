@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 Point = tuple[float, float]
 
@@ -70,6 +74,27 @@ def area(corners: tuple[Point, ...]) -> float:
     following = (*corners[1:], corners[0])
     twice = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, following, strict=True))
     return abs(twice) / 2
+
+
+def masks(
+    zones: Iterable[Zone], size: tuple[int, int], frame_width: int
+) -> list[NDArray[np.uint8]]:
+    """Return for each zone (h, w) uint8 of a picture of size (w, h), 255 inside.
+
+    frame_width: of the frames the zones' corners are pixels of.
+    """
+    found = []
+    for zone in zones:
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        corners = np.round(np.array(zone.polygon) * size[0] / frame_width).astype(np.int32)
+        found.append(np.asarray(cv2.fillPoly(mask, [corners], 255), np.uint8))
+    return found
+
+
+def union(found: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return where any of the masks is set."""
+    mask: NDArray[np.uint8] = np.maximum.reduce(found)
+    return mask
 
 
 def check_inside(zones: Iterable[Zone], width: int, height: int) -> None:

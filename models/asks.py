@@ -59,6 +59,11 @@ class Ruling(Protocol):
         ...
 
     @property
+    def strangeness(self) -> float:
+        """How unknown the item looks, in [0, 2]: the distance as the table's yardstick tells it."""
+        ...
+
+    @property
     def nearest(self) -> Sequence[Named]:
         """Candidates, nearest first."""
         ...

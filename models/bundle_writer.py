@@ -25,11 +25,14 @@ from models.bundle import (
     Bundle,
     BundleError,
     Group,
+    Routes,
     file_digest,
     load_bundle,
     safe_relative,
 )
 from models.catalogue import Catalogue
+
+ROUTER = "router"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Draft:
     groups: with models whose files lie anywhere; they are copied in.
     self_test: entries of `selftest/expected.json`.
     files: further files by their path inside the bundle: self-test crops, licences.
-    created: ISO 8601 UTC; now where empty.
+    created: ISO 8601 UTC; now where empty. routes: where there are several groups.
     """
 
     bundle_id: str
@@ -51,6 +54,7 @@ class Draft:
     self_test: Sequence[Mapping[str, Any]] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     created: str = ""
+    routes: Routes | None = None
 
 
 def write_bundle(destination: Path, draft: Draft, *, replace: bool = False) -> Bundle:
@@ -79,7 +83,7 @@ def draft_of(bundle: Bundle) -> Draft:
     files = {
         name: (bundle.path / name).read_bytes()
         for name in json.loads((bundle.path / MANIFEST).read_bytes())["files"]
-        if name not in known and not name.startswith(("models/", "tables/"))
+        if name not in known and not name.startswith(("models/", "tables/", "router/"))
     }
     tests = [
         {
@@ -101,6 +105,7 @@ def draft_of(bundle: Bundle) -> Draft:
         self_test=tests,
         files=files,
         created=bundle.created,
+        routes=bundle.routes,
     )
 
 
@@ -117,6 +122,10 @@ def _workplace(destination: Path) -> Iterator[Path]:
 
 def _fill(folder: Path, draft: Draft) -> None:
     models = {group.model.name: group.model for group in draft.groups}
+    if draft.routes is not None:
+        models[draft.routes.model.name] = draft.routes.model
+        (folder / ROUTER).mkdir()
+        draft.routes.router.save(folder / ROUTER)
     (folder / "models").mkdir()
     entries = {}
     for name, model in sorted(models.items()):
@@ -153,6 +162,9 @@ def _fill(folder: Path, draft: Draft) -> None:
             {"name": group.name, "model": group.model.name, "table": f"tables/{group.name}"}
             for group in draft.groups
         ],
+        **(
+            {"router": {"model": draft.routes.model.name, "folder": ROUTER}} if draft.routes else {}
+        ),
         "licences": dict(draft.licences),
         "provenance": dict(draft.provenance),
         "files": _listing(folder),

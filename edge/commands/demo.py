@@ -26,7 +26,6 @@ from rich.text import Text
 from cloud_sync.broker import BrokerError
 from edge.appliance import ApplianceError
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.commands.demo_store import (
     DemoError,
     DemoStore,
@@ -39,9 +38,11 @@ from edge.commands.demo_store import (
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
 from edge.runtime import RuntimeUnavailable
+from edge.source import is_recording, is_remote, without_password
 from edge.status import view
 from edge.status.server import PageError
 from edge.zones import ZoneError
+from models.bad_input import BadInput, a_number
 from models.bundle import BundleError
 
 LOOK_S = 0.1
@@ -65,6 +66,7 @@ FAILURES = (
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 86_400),
+    callback=a_number,
     help="How long; 60 for the drawn store, to its end for a clip.",
 )
 @click.option("--headless", is_flag=True, help="Open no browser and draw nothing live.")
@@ -112,6 +114,10 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 def _scene(clip: str | None, seconds: float | None, folder: Path, say: Console) -> Scene:
     if clip is not None:
+        if not clip.strip():
+            raise CaptureError("--clip is empty: a file, a camera or an address is expected")
+        if is_recording(clip) and is_remote(clip):
+            say.print(f"fetching {without_password(clip)}", markup=False)
         return clip_scene(clip)
     with _status("drawing a store", say):
         drawn = simulate(folder, seconds or SECONDS)

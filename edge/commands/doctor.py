@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge.cli import BadInput
 from edge.config import ConfigError, default, load
 from edge.doctor import Finding, Outcome, checks
+from models.bad_input import BadInput
 
 MARKS = {
     Outcome.OK: "[green]ok[/]",

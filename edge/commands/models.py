@@ -14,15 +14,22 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.cli import BadInput
+from edge.commands.grouping import group_command
+from edge.commands.refresh import refresh_command
+from edge.commands.training import check_command, export_command, train_command, watched
+from edge.commands.upkeep import remove
 from edge.embed import Embedder, Recogniser, open_embedder
+from edge.enrolment import Enrolled
 from edge.gate import Gate
 from edge.runtime import RUNTIMES, RuntimeUnavailable
+from models.bad_input import a_number
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
 from models.catalogue import CatalogueError, read_catalogue
 from models.pictures import PictureError, find_pictures, read_picture
 
 _PROBLEMS = (BundleError, CatalogueError, PictureError, RuntimeUnavailable)
 _EXISTING = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0.0, 1.0)
 
 bundle_option = click.option(
     "--bundle", "path", type=_EXISTING, default=DEFAULT_BUNDLE, help="Bundle; the default one."
@@ -57,6 +64,14 @@ def models() -> None:
     """
 
 
+models.add_command(remove)
+models.add_command(group_command)
+models.add_command(refresh_command)
+models.add_command(check_command)
+models.add_command(train_command)
+models.add_command(export_command)
+
+
 @models.command()
 @bundle_option
 @click.option("--catalogue", required=True, type=_EXISTING, help="CSV: sku, name, category, ...")
@@ -64,6 +79,8 @@ def models() -> None:
 @click.option("--out", type=_EXISTING, help="New bundle; ./<bundle>-v<version> if not given.")
 @click.option("--group", "group_name", help="Category group to add to; the first.")
 @click.option("--fresh", is_flag=True, help="Forget the bundle's own products.")
+@click.option("--known", multiple=True, type=_EXISTING, help="Pictures of what the bundle knows.")
+@click.option("--lookalikes", type=_EXISTING, help="Folder for look-alikes; <out>-lookalikes.")
 @runtime_option
 @json_option
 def enrol(
@@ -73,10 +90,15 @@ def enrol(
     out: Path | None,
     group_name: str | None,
     fresh: bool,
+    known: tuple[Path, ...],
+    lookalikes: Path | None,
     runtime: str,
     as_json: bool,
 ) -> None:
     """Make products known from their pictures, without training: writes a new bundle.
+
+    Pictures that look like none of the others are left out. Where a product can hardly be told
+    from another, both are written side by side; --known holds pictures of what is known already.
 
     Example: shelfgate models enrol --catalogue new.csv --pictures new/ --out bundle-2
     """
@@ -90,20 +112,26 @@ def enrol(
         group = _group(bundle, group_name)
         embedder = open_embedder(group.model, runtime=runtime)
         progress = track(found.items(), "enrolling", console=Console(stderr=True), disable=as_json)
-        draft, reports = enrol_products(bundle, group, embedder, added, progress, fresh=fresh)
+        draft, reports = enrol_products(
+            bundle, group, embedder, added, progress, fresh=fresh, known=find_pictures(known)
+        )
         target = out or Path.cwd() / f"{bundle.bundle_id}-v{draft.version}"
         written = write_bundle(target, with_self_test(draft, embedder))
+        beside = lookalikes or target.with_name(f"{target.name}-lookalikes")
+        shown = _write_lookalikes(beside, reports)
     except _PROBLEMS as error:
         _refuse(error)
     for report in reports:
         for warning in report.warnings:
             _say(f"{report.sku}: {warning}")
+        if report.sku in shown:
+            _say(f"{report.sku}: both pictures: {shown[report.sku]}")
     result = {
         "bundle": str(target),
         "bundle_id": written.bundle_id,
         "version": written.version,
         "products": len(written.group(group.name).table),
-        "enrolled": [asdict(report) for report in reports],
+        "enrolled": [_told(report, shown) for report in reports],
         "seconds": round(time.perf_counter() - started, 3),
     }
     _print(result, as_json)
@@ -115,6 +143,7 @@ def enrol(
 @click.option("--enrol", "enrolled", multiple=True, required=True, type=_EXISTING)
 @click.option("--query", multiple=True, required=True, type=_EXISTING)
 @click.option("--unknown", multiple=True, type=_EXISTING)
+@click.option("--report", type=_EXISTING, help="Write an HTML page too, which stands alone.")
 @runtime_option
 @json_option
 def evaluate(
@@ -123,6 +152,7 @@ def evaluate(
     enrolled: tuple[Path, ...],
     query: tuple[Path, ...],
     unknown: tuple[Path, ...],
+    report: Path | None,
     runtime: str,
     as_json: bool,
 ) -> None:
@@ -132,7 +162,8 @@ def evaluate(
 
     Example: shelfgate models evaluate --catalogue catalog.csv --enrol new --query asked --json
     """
-    from models.evaluate import Task, evaluate_task
+    from models.evaluate import Task, evaluated
+    from models.report import evaluation_page
 
     try:
         bundle = load_bundle(path)
@@ -146,34 +177,52 @@ def evaluate(
             trained=group.model.trained_skus,
         )
         embedder = open_embedder(group.model, runtime=runtime)
-        result = evaluate_task(task, embedder, lambda table: Gate(table, group.name))
+        outcome = evaluated(task, embedder, lambda table: Gate(table, group.name))
+        if report is not None:
+            title = f"{bundle.bundle_id} version {bundle.version}"
+            text = evaluation_page(outcome, task.catalogue, task.enrol, title)
+            report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{report}: {error.strerror or error}") from error
     except _PROBLEMS as error:
         _refuse(error)
-    _print(result, as_json)
+    _print(outcome.figures, as_json)
 
 
 @models.command()
 @bundle_option
 @click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
 @click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
+@click.option("--packshots", multiple=True, type=_EXISTING, help="<sku>.jpg of what it knows.")
 @click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
-@click.option("--wrong", default=0.02, show_default=True, help="Wrong accepts to bear, as a share.")
+@click.option("--wrong", default=0.01, show_default=True, type=_SHARE,
+              callback=a_number, help="Wrong accepts to bear, as a share.")  # fmt: skip
+@click.option("--strangers", default=0.02, show_default=True, type=_SHARE,
+              callback=a_number, help="Unknown accepts to bear.")  # fmt: skip
+@click.option("--coverage", default=0.65, show_default=True, type=_SHARE,
+              callback=a_number, help="Least share to accept.")  # fmt: skip
 @json_option
 def calibrate(
     path: Path,
     query: tuple[Path, ...],
     unknown: tuple[Path, ...],
+    packshots: tuple[Path, ...],
     out: Path,
     wrong: float,
+    strangers: float,
+    coverage: float,
     as_json: bool,
 ) -> None:
     """Find thresholds from pictures that were not enrolled, and write a bundle with them.
+
+    With --packshots also how far those lie from photographs, for products that have only those.
 
     Example: shelfgate models calibrate --query val/ --out bundle-2
     """
     from edge.enrolment import with_group, with_self_test
     from models import calibrate as calibration
     from models.bundle_writer import write_bundle
+    from models.packshots import with_gap
 
     try:
         bundle = load_bundle(path)
@@ -181,15 +230,18 @@ def calibrate(
         embedder = open_embedder(group.model)
         rows, skus = _embedded(embedder, query)
         known = calibration.evidence(group.table, rows, skus)
-        strangers = calibration.evidence(group.table, rows, skus, without_own=True)
+        others = calibration.evidence(group.table, rows, skus, without_own=True)
         if unknown:
-            others, _ = _embedded(embedder, unknown)
-            asked = calibration.evidence(group.table, others, [""] * len(others))
-            strangers = calibration.joined([strangers, asked])
+            unsold, _ = _embedded(embedder, unknown)
+            asked = calibration.evidence(group.table, unsold, [""] * len(unsold))
+            others = calibration.joined([others, asked])
         found = calibration.calibrate(
-            [calibration.Kind(known, strangers)], calibration.Wanted(wrong=wrong)
+            [calibration.Kind(known, others)],
+            calibration.Wanted(wrong=wrong, unknown=strangers, coverage=coverage),
         )
-        table = group.table.with_thresholds(found.thresholds)
+        table = group.table.with_thresholds(found.thresholds, found.yardstick)
+        if packshots:
+            table = with_gap(table, embedder, find_pictures(packshots), rows, skus)
         draft = with_group(bundle, Group(group.name, group.model, table))
         write_bundle(out, with_self_test(draft, embedder))
     except _PROBLEMS as error:
@@ -227,23 +279,43 @@ def show(path: Path, runtime: str, as_json: bool) -> None:
 @models.command("build-default")
 @click.option("--grocery", required=True, type=_EXISTING, help="Data set: catalog.csv, trained/.")
 @click.option("--out", type=_EXISTING, default=DEFAULT_BUNDLE, show_default=True)
+@click.option("--work", type=_EXISTING, default=Path("default-training"), show_default=True,
+              help="Folder the training is kept in; one that stopped goes on.")  # fmt: skip
 @json_option
-def build_default(grocery: Path, out: Path, as_json: bool) -> None:
-    """Build the bundle that comes with the package; needs the train extra, takes some minutes.
+def build_default(grocery: Path, out: Path, work: Path, as_json: bool) -> None:
+    """Build the bundle that comes with the package; needs the train extra, trains for long.
 
     Example: shelfgate models build-default --grocery ../shared/data/grocery --out bundle
     """
     try:
         from edge.default_build import build
+        from models.recipe import Recipe
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"building needs the package {error.name!r}: pip install 'shelfgate[train]'"
         ) from error
     try:
-        bundle = build(grocery, out, _say)
+        with watched(Recipe().passes) as watch:
+            bundle = build(grocery, out, work, _say, watch)
     except _PROBLEMS as error:
         _refuse(error)
     _print({"bundle": str(out), "products": len(bundle.catalogue), **bundle.provenance}, as_json)
+
+
+def _write_lookalikes(folder: Path, reports: Sequence[Enrolled]) -> dict[str, Path]:
+    """Write pairs of pictures and return their paths by sku; no folder where there are none."""
+    found = {}
+    for report in reports:
+        if report.beside:
+            folder.mkdir(parents=True, exist_ok=True)
+            found[report.sku] = folder / f"{report.sku}-beside-{report.confused_with}.jpg"
+            found[report.sku].write_bytes(report.beside)
+    return found
+
+
+def _told(report: Enrolled, shown: dict[str, Path]) -> dict[str, Any]:
+    pair = shown.get(report.sku)
+    return {**asdict(report), "beside": str(pair) if pair else None}
 
 
 def _group(bundle: Bundle, name: str | None) -> Group:

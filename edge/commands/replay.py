@@ -13,7 +13,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.config import CameraSettings, Config, ConfigError, default, load
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
@@ -22,6 +21,7 @@ from edge.replay import replay as run_replay
 from edge.runtime import RuntimeUnavailable
 from edge.source import is_recording
 from edge.zones import ZoneError, load_zones, zones_for
+from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, BundleError, load_bundle
 
 CAMERA = "camera-1"
@@ -44,13 +44,17 @@ def replay(
 ) -> None:
     """Run the pipeline over the recording CLIP; print what was taken and what came back.
 
-    Without --zones the whole frame is one shelf; without --bundle the default bundle decides.
+    CLIP is a file or the http address of one. Without --zones the whole frame is one shelf;
+    without --bundle the default bundle decides.
 
     Example: shelfgate replay clip.mp4 --out results --json
     """
     try:
-        if not is_recording(clip):
-            raise BadInput(f"{clip}: a recording is expected; `shelfgate run` watches cameras")
+        if not clip.strip() or not is_recording(clip):
+            raise BadInput(
+                f"{clip!r}: a recording is expected, a file or the web address of one (.mp4, .mkv, "
+                "...); `shelfgate run` watches cameras"
+            )
         config = load(config_path) if config_path else default()
         camera = _camera(config, clip, zones_path)
         bundle = load_bundle(bundle_path or config.bundle.path or DEFAULT_BUNDLE)
@@ -74,14 +78,23 @@ def replay(
 
 
 def _camera(config: Config, clip: str, zones_path: Path | None) -> CameraSettings:
-    """Return the camera to replay as: the configuration's only one, or a plain one."""
+    """Return the camera to replay as.
+
+    The configuration's only one; of several, the one whose recording this is or that the clip is
+    named after; else a plain one.
+    """
     camera = CameraSettings(CAMERA, clip)
-    if len(config.cameras) == 1:
-        camera = config.cameras[0]
+    ours = [one for one in config.cameras if one.id == Path(clip).stem or _is_file(one, clip)]
+    if ours or len(config.cameras) == 1:
+        camera = (ours or list(config.cameras))[0]
     if zones_path is not None:
         zones = zones_for(load_zones(zones_path), Path(clip).stem)
         camera = replace(camera, zones=zones or zones_for(load_zones(zones_path), camera.id))
     return replace(camera, source=clip, pace="fast")
+
+
+def _is_file(camera: CameraSettings, clip: str) -> bool:
+    return Path(camera.source).resolve() == Path(clip).resolve()
 
 
 def _progress() -> Progress:
@@ -111,6 +124,8 @@ def _show(result: Replayed) -> None:
     console.print(table)
     for cart in result.carts:
         held = ", ".join(f"{line['quantity']} of {line['sku']}" for line in cart["lines"])
-        console.print(f"cart {cart['session']}: {held or 'empty'}")
+        waiting = len(cart["reviews"])
+        asked = f"; {waiting} for a person to settle" if waiting else ""
+        console.print(f"cart {cart['session']}: {held or 'empty'}{asked}", markup=False)
     report = result.report
     console.print(f"{report['frames']} frames in {report['wall_s']} s: {report['fps']} a second")

@@ -14,13 +14,14 @@ import click
 
 from edge.appliance import Appliance, ApplianceError
 from edge.capture import CaptureError
-from edge.cli import BadInput
 from edge.config import ConfigError, load
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
 from edge.runtime import RuntimeUnavailable
 from edge.status.server import PageError
+from edge.supervisor import Supervisor
 from edge.zones import ZoneError
+from models.bad_input import BadInput
 from models.bundle import BundleError
 
 SYNC_S = 30.0
@@ -42,7 +43,8 @@ LOOK_S = 0.1
 def run(config_path: Path, until_end: bool, as_json: bool) -> None:
     """Run the appliance: cameras in, cart lines out.
 
-    Stops in good order at SIGTERM or Ctrl-C.
+    Stops in good order at SIGTERM or Ctrl-C. Under systemd it says when it is up and gives signs of
+    life while its parts work.
 
     Example: shelfgate run --config edge.toml
     """
@@ -55,13 +57,18 @@ def run(config_path: Path, until_end: bool, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     appliance = started(config_path)
+    supervisor = Supervisor()
     try:
         announce(appliance, as_json)
+        supervisor.ready(f"the page is at {appliance.page.url}")
         while not stop.wait(LOOK_S):
+            if appliance.well:
+                supervisor.alive()
             if until_end and appliance.done:
                 finish(appliance)
                 break
     finally:
+        supervisor.stopping()
         appliance.stop()
 
 

@@ -11,10 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edge.cli import BadInput
 from edge.simulate.settings import Angle, Lighting, Occlusion, Settings, SimulationError
 from edge.simulate.store import SimulatedStore
 from edge.simulate.writer import Written, check_target, write
+from models.bad_input import BadInput
 
 
 @dataclass(frozen=True, slots=True)

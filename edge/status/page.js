@@ -5,7 +5,7 @@
 const byId = (id) => document.getElementById(id);
 const clock = (seconds, more = {}) =>
   new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...more });
-const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const plural = (count, one, many) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
 
 function make(tag, options = {}, ...children) {
   const node = document.createElement(tag);
@@ -105,10 +105,10 @@ function drawTop(state) {
   const dead = state.cameras.some((camera) => toneOf(camera.health) === "bad");
   byId("facts").replaceChildren(
     fact("Cameras", `${alive} of ${state.cameras.length}`, "", dead ? "bad" : "good"),
-    fact("In the store", String(open), plural(open, "shopper", "shoppers").replace(/^\d+ /, "")),
+    fact("In the store", String(open), open === 1 ? "shopper" : "shoppers"),
     fact("Waiting for you", String(state.reviews.length), "", state.reviews.length ? "warn" : ""),
     fact("Hub", LINK_WORDS[state.sync.link], state.sync.note, LINK_TONES[state.sync.link]),
-    fact("Outbox", String(state.sync.waiting), state.sync.waiting ? "to send" : "all sent"),
+    fact("Outbox", state.sync.waiting.toLocaleString(), state.sync.waiting ? "to send" : "all sent"),
     fact("Bundle", state.bundle.bundle_id, `version ${state.bundle.version}, ${plural(state.bundle.products, "product", "products")}${state.bundle.note ? `. ${state.bundle.note}` : ""}`, /^(Refused|Took)/.test(state.bundle.note) ? "warn" : ""),
   );
   byId("warnings").replaceChildren(...state.warnings.map((text) => make("li", { text })));
@@ -119,6 +119,13 @@ function drawTop(state) {
 
 const toneOf = (health) =>
   ({ ok: "good", ended: "calm", starting: "calm", resized: "warn" })[health] || "bad";
+
+// A camera over a long shelf has dozens of zones: their names stand in the picture.
+const ZONES_NAMED = 3;
+function shelvesOf(zones) {
+  const more = zones.length - ZONES_NAMED;
+  return zones.slice(0, ZONES_NAMED).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
 
 function createCamera(camera) {
   const image = make("img", { alt: `Camera ${camera.camera}` });
@@ -148,7 +155,7 @@ function updateCamera(node, camera) {
   const busy = Object.entries(camera.stage_ms).map(([stage, ms]) => `${stage} ${ms.toFixed(1)} ms`);
   const size = width ? `${width}×${height}` : "";
   node.querySelector(".more").textContent =
-    [camera.zones.join(", "), size, veil.hidden ? camera.note : ""].filter(Boolean).join(" · ");
+    [shelvesOf(camera.zones), size, veil.hidden ? camera.note : ""].filter(Boolean).join(" · ");
   node.querySelector(".times").textContent = busy.join(" · ");
 }
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from edge.cli import BadInput
 from edge.config import CameraSettings, default
 from edge.detect import load_detector
 from edge.recording import Recording
 from edge.replay import replay
 from edge.source import CaptureError
+from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 from tests.bench.results import table
 

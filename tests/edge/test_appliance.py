@@ -166,6 +166,28 @@ def test_the_gate_is_called_over_http(
     assert "never used twice" in again.json()["error"]
 
 
+def test_it_lets_go_of_old_evidence_while_it_runs(
+    quiet_clip: Path, bottle_bundle: Path, tmp_path: Path
+) -> None:
+    extra = "[evidence]\nkeep_days = 1\n"
+    path = a_config(tmp_path, quiet_clip, bottle_bundle, pace="real", extra=extra)
+    for name, days in (("old", 2), ("new", 0)):
+        folder = tmp_path / "state" / "evidence" / name
+        folder.mkdir(parents=True)
+        (folder / "before.jpg").write_bytes(b"x" * 5000)
+        os.utime(folder, (time.time() - days * 86_400,) * 2)
+    appliance = Appliance(load(path))
+    try:
+        appliance.start()
+        until(lambda: not (tmp_path / "state" / "evidence" / "old").exists(), 10)
+        warnings = httpx.get(appliance.page.url + "api/state").json()["warnings"]
+    finally:
+        appliance.stop()
+
+    assert (tmp_path / "state" / "evidence" / "new" / "before.jpg").is_file()
+    assert warnings == []
+
+
 def test_it_stops_in_good_order_at_sigterm(
     quiet_clip: Path, bottle_bundle: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,13 @@ from edge.zones import Zone
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "edge.example.toml"
 
+
+@pytest.fixture(autouse=True)
+def no_state_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+
+
 CAMERA = '[[camera]]\nid = "front"\nsource = "0"\n'
 
 
@@ -44,10 +51,7 @@ def test_the_example_documents_every_key_with_its_default(tmp_path: Path) -> Non
         text = EXAMPLE.read_text().split(f"[{section.name}]")[1].split("\n[")[0]
         for key in fields(value):
             assert f"\n{key.name} = " in text, f"[{section.name}] {key.name} is not documented"
-            expected = getattr(standard, key.name)
-            if key.name == "state_dir":
-                expected = EXAMPLE.parent / expected
-            assert getattr(value, key.name) == expected
+            assert getattr(value, key.name) == getattr(standard, key.name)
     (camera,) = config.cameras
     for key in fields(CameraSettings):
         assert key.name == "zones" or f"\n{key.name} = " in EXAMPLE.read_text()
@@ -69,6 +73,21 @@ def test_cameras_and_zones_are_read_in_order(tmp_path: Path) -> None:
     assert first.zones[0] == Zone("top", ((0, 0), (9, 0), (9, 9.5)), ("tea",))
     assert [zone.id for zone in first.zones] == ["top", "low"]
     assert second == CameraSettings("b", "rtsp://host/x")
+
+
+def test_state_is_kept_where_systemd_says_or_else_with_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert default().device.state_dir == Path("/home/anna/.local/state/shelfgate")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/is/none")
+    assert default().device.state_dir == Path("/home/anna/.local/state/shelfgate")
+    monkeypatch.setenv("XDG_STATE_HOME", "/data/state")
+    assert default().device.state_dir == Path("/data/state/shelfgate")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/shelfgate:/var/lib/other")
+    assert load(written(tmp_path, "")).device.state_dir == Path("/var/lib/shelfgate")
+    mine = load(written(tmp_path, '[device]\nstate_dir = "mine"\n'))
+    assert mine.device.state_dir == tmp_path / "mine"
 
 
 def test_paths_start_from_the_files_folder(tmp_path: Path) -> None:
@@ -102,6 +121,9 @@ def test_paths_start_from_the_files_folder(tmp_path: Path) -> None:
         ),
         ('[device]\nid = "a/b"\n', "edge.toml:2: [device] id: 'a/b' is no name"),
         ('[device]\nstate_dir = ""\n', "edge.toml:2: [device] state_dir: a path expected"),
+        ('[device]\nstate_dir = "~nobody-here/x"\n', "edge.toml:2: [device] state_dir: ~nobody-"),
+        ("[evidence]\nmax_share = 1.1\n", "[evidence] max_share: 1.1 is out of range"),
+        ("[evidence]\nkeep_days = 0\n", "[evidence] keep_days: 0.0 is out of range"),
         ("motion = 3\n", "edge.toml:1: motion: is a section: write [motion]"),
         ("[camera]\nid = 'a'\n", "edge.toml:1: camera: is a list of tables: write [[camera]]"),
         ('[[camera]]\nsource = "0"\n', "edge.toml:1: [[camera]] id: is missing"),

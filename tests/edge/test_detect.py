@@ -13,13 +13,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.detect import SHIPPED, Detection, DetectorError, OpenVinoDetector, load_detector
+from edge.detect import (
+    BOX_TOLERANCE,
+    SCORE_TOLERANCE,
+    SHIPPED,
+    Detection,
+    DetectorError,
+    OnnxDetector,
+    OpenVinoDetector,
+    load_detector,
+)
+from edge.runtime import RuntimeUnavailable
 from models.detection_boxes import UltralyticsDecoder, YoloxDecoder, letterbox, overlap, suppress
 
 
 @pytest.fixture(scope="module")
 def yolox() -> OpenVinoDetector:
-    return load_detector("yolox_nano", threads=1)
+    detector = load_detector("yolox_nano", threads=1)
+    assert isinstance(detector, OpenVinoDetector)
+    return detector
+
+
+@pytest.fixture(scope="module")
+def onnx() -> OnnxDetector:
+    detector = load_detector("yolox_nano", threads=1, runtime="onnxruntime")
+    assert isinstance(detector, OnnxDetector)
+    return detector
 
 
 def frames_of(clip: Path, *numbers: int) -> list[NDArray[np.uint8]]:
@@ -46,6 +65,72 @@ def test_three_bottles_on_the_table_are_three_products(
     assert min(each.score for each in found) > 0.85
     middles = [(each.box[0] + each.box[2]) / 2 for each in found]
     assert middles == pytest.approx([90, 315, 540], abs=10)
+
+
+CLIPS = [
+    ("bottle-detection.mp4", range(0, 1000, 90)),
+    ("one-by-one-person-detection.mp4", range(60, 600, 60)),
+    ("store-aisle-detection.gif", range(5, 65, 15)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("clip", "numbers"), CLIPS)
+def test_both_runtimes_find_the_same_on_real_frames_within_the_tolerance(
+    onnx: OnnxDetector, shared_data: Path, clip: str, numbers: range
+) -> None:
+    low = load_detector("yolox_nano", threads=1, min_score=0.3 - SCORE_TOLERANCE)
+    frames = frames_of(shared_data / "video" / clip, *numbers)
+    compared = 0
+    for frame in frames:
+        pixels = BOX_TOLERANCE * max(frame.shape) / 416
+        others = low.detect(frame)
+        found = onnx.detect(frame)
+        assert len(found) >= sum(each.score >= 0.3 + SCORE_TOLERANCE for each in others)
+        for each in found:
+            near = [
+                other
+                for other in others
+                if other.label == each.label and np.allclose(other.box, each.box, atol=pixels)
+            ]
+            assert near, f"{each} is not among {others}"
+            assert min(abs(other.score - each.score) for other in near) <= SCORE_TOLERANCE
+            compared += 1
+    assert compared >= 5
+
+
+def test_many_at_once_on_onnx_give_what_one_at_a_time_gives(
+    onnx: OnnxDetector, shared_data: Path
+) -> None:
+    frames = frames_of(shared_data / "video/bottle-detection.mp4", *range(100, 106))
+    frames[2] = np.ascontiguousarray(frames[2][:200, :300])
+    assert list(onnx.detect_many(frames)) == [onnx.detect(frame) for frame in frames]
+
+
+def test_a_detector_without_an_onnx_form_says_so(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "yolox_nano", tmp_path / "mine")
+    described = tmp_path / "mine/detector.json"
+    said = json.loads(described.read_text())
+    del said["onnx"]
+    described.write_text(json.dumps(said))
+    with pytest.raises(DetectorError, match="has no ONNX form"):
+        load_detector(str(tmp_path / "mine"), runtime="onnxruntime")
+
+
+def test_a_damaged_or_wrong_onnx_network_is_one_clear_line(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(SHIPPED / "yolox_nano", folder)
+    said = json.loads((folder / "detector.json").read_text())
+    (folder / "detector.json").write_text(json.dumps({**said, "input_size": 320}))
+    with pytest.raises(DetectorError, match="not one 1x3x320x320"):
+        load_detector(str(folder), runtime="onnxruntime")
+    (folder / "model.onnx").write_bytes(b"not a network")
+    with pytest.raises(RuntimeUnavailable, match=r"model\.onnx") as caught:
+        load_detector(str(folder), runtime="onnxruntime")
+    assert "\n" not in str(caught.value)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(DetectorError, match=r"model\.onnx: the network is missing"):
+        load_detector(str(folder))
 
 
 def test_a_person_is_found(yolox: OpenVinoDetector, shared_data: Path) -> None:

@@ -14,7 +14,9 @@ from edge import doctor
 from edge.cli import main
 from edge.config import CameraSettings
 from edge.doctor import Outcome
+from edge.ledger import Ledger
 from edge.zones import Zone
+from tests.cloud_sync.a_device import an_event, book
 
 
 def test_what_every_box_needs_is_there() -> None:
@@ -47,6 +49,44 @@ def test_a_state_folder_under_a_file_system_that_refuses_is_said() -> None:
 def test_too_little_disk_space_is_said(tmp_path: Path) -> None:
     assert doctor.check_disk(tmp_path, 10**9).outcome is Outcome.FAILED
     assert doctor.check_disk(tmp_path, 0).outcome is Outcome.OK
+
+
+def test_a_ledger_is_counted_and_left_as_it_is(tmp_path: Path) -> None:
+    assert "none yet" in doctor.check_ledger(tmp_path).found
+    ledger = Ledger(tmp_path / "ledger.db", "box-1")
+    ledger.open_session("s-1", 0.0)
+    book(ledger, an_event("e-1"))
+    book(ledger, an_event("e-2", sku=None))
+
+    while_open = doctor.check_ledger(tmp_path)
+    ledger.close()
+    after = doctor.check_ledger(tmp_path)
+
+    for finding in (while_open, after):
+        assert finding.outcome is Outcome.OK
+        assert finding.found == "3 entries, 3 of them not sent, 1 wait for a person"
+    assert os.listdir(tmp_path) == ["ledger.db"]
+
+
+@pytest.mark.parametrize("content", [b"not a ledger" * 400, b""])
+def test_a_damaged_ledger_is_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ledger.db").write_bytes(content)
+    finding = doctor.check_ledger(tmp_path)
+    assert finding.outcome is Outcome.FAILED
+    assert "ledger.db" in finding.found
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def test_a_hub_without_its_postgresql_driver_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = doctor.check_hub()
+    assert there.outcome is Outcome.OK
+    assert "psycopg 3" in there.found
+    monkeypatch.setattr(doctor, "HUB_PACKAGES", ("sqlalchemy", "psycopg-that-is-not-there"))
+    finding = doctor.check_hub()
+    assert finding.outcome is Outcome.WARNING
+    assert "shelfgate[hub]" in finding.advice
+    monkeypatch.setattr(doctor, "HUB_PACKAGES", ("none-such",))
+    assert doctor.check_hub().outcome is Outcome.OK
 
 
 def test_a_missing_broker_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge.gate import NEAREST, Gate, Verdict, nearest_rows
+from edge.gate import NEAREST, Gate, Verdict
+from models.search import greatest
 from models.table import GroupTable, Looks, TableError, Thresholds, build_table, normalised
 from tests.models.a_table import LIMITS, a_table, directions
 
@@ -136,9 +137,12 @@ def test_the_order_of_products_does_not_matter(seed: int) -> None:
     ),
     count=st.integers(1, 7),
 )
-def test_the_nearest_rows_are_those_a_full_sort_gives(similarities: np.ndarray, count: int) -> None:
+def test_the_greatest_are_those_a_full_sort_gives(similarities: np.ndarray, count: int) -> None:
     expected = np.argsort(-similarities, kind="stable")[:count]
-    np.testing.assert_array_equal(nearest_rows(similarities, count), expected)
+    values = similarities[expected]
+    rows, found = greatest(similarities, count)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(found, values)
 
 
 def test_many_decisions_are_those_of_one_at_a_time() -> None:

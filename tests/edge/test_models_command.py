@@ -68,6 +68,41 @@ def test_enrolled_products_are_known_and_the_models_are_untouched(tmp_path: Path
     assert recogniser.decide([drawn(21)]).nearest[0].sku == "item-1"
 
 
+def test_a_look_alike_is_named_and_both_are_shown_side_by_side(tmp_path: Path) -> None:
+    catalogue, pictures, _ = a_shop(tmp_path, products=1, pictures=6)
+    out = tmp_path / "first"
+    first = shelfgate("enrol", "--catalogue", catalogue, "--pictures", pictures, "--out", out)
+    assert first.exit_code == 0, first.output
+    catalogue.write_text("sku,name,category\ntwin,Twin,Things\n", encoding="utf-8")
+    (pictures / "item-0").rename(pictures / "twin")
+    second = shelfgate(
+        "enrol", "--bundle", out, "--catalogue", catalogue, "--pictures", pictures,
+        "--out", tmp_path / "second", "--json",
+    )  # fmt: skip
+    assert second.exit_code == 0, second.output
+    (said,) = json.loads(second.stdout)["enrolled"]
+    assert said["confused_with"] == "item-0"
+    assert said["seconds"] < 30
+    assert "can hardly be told from item-0" in second.stderr
+    pair = cv2.imread(said["beside"])
+    assert pair is not None
+    assert pair.shape == (320, 640, 3)
+
+
+def test_a_removed_product_is_unknown_and_the_models_are_untouched(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    result = shelfgate("remove", "lime", "lemon", "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    bundle = load_bundle(out)
+    assert json.loads(result.stdout)["products"] == {"all": 57}
+    assert not {"lime", "lemon"} & {*bundle.catalogue, *bundle.groups[0].table.skus}
+    assert digests(out) == digests(DEFAULT_BUNDLE)
+    Recogniser(bundle, threads=1).check()
+    again = shelfgate("remove", "lime", "--bundle", out, "--out", tmp_path / "newer")
+    assert again.exit_code == 2
+    assert "no group knows 'lime'" in again.stderr
+
+
 def test_a_fresh_bundle_knows_only_what_was_enrolled(tmp_path: Path) -> None:
     catalogue, pictures, _ = a_shop(tmp_path)
     out = tmp_path / "new"
@@ -85,13 +120,18 @@ def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:
     cv2.imwrite(str(stranger / "1.png"), drawn(40))
     result = shelfgate(
         "evaluate", "--catalogue", catalogue, "--enrol", pictures, "--query", query,
-        "--unknown", tmp_path / "unknown", "--json",
+        "--unknown", tmp_path / "unknown", "--report", tmp_path / "report.html", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    assert set(figures) == {
+    assert set(figures) >= {
         "accuracy", "selective", "unknown", "immediate", "counts", "per_query_ms"
     }  # fmt: skip
+    assert set(figures["tracks"]) == {"trained", "untrained", "selective", "count"}
+    assert figures["risk_coverage"][-1]["coverage"] == 1.0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Item 1" in page
+    assert "http" not in page.replace("http-equiv", "")
     assert set(figures["accuracy"]) == {"trained", "untrained", "all"}
     assert set(figures["selective"]) == {"accuracy", "coverage"}
     assert set(figures["unknown"]) == {"rejected", "auroc", "false_accepts"}
@@ -195,3 +235,72 @@ def test_the_bottle_of_the_clip_is_known_again_whatever_happens_to_it(shared_dat
             assert decision.sku == "bottle", (name, box, decision)
     wall = [frames[150][10:90, x : x + 80] for x in (150, 250, 400)]
     assert all(gate.decide(row).sku is None for row in embedder.embed(wall))
+
+
+def a_wide_shop(folder: Path, categories: int = 4) -> tuple[Path, Path, Path]:
+    """Write a shop whose products, two a category, are drawn so that a category looks alike."""
+    catalogue, pictures, query = a_shop(folder, products=2 * categories)
+    lines = ["sku,name,category"]
+    lines += [f"item-{n},Item {n},Kind {n // 2}" for n in range(2 * categories)]
+    catalogue.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return catalogue, pictures, query
+
+
+@pytest.mark.slow
+def test_categories_are_grouped_within_bounds_and_the_groups_become_a_bundle(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("sklearn")
+    catalogue, pictures, query = a_wide_shop(tmp_path)
+    first = tmp_path / "first"
+    enrolled = shelfgate(
+        "enrol", "--fresh", "--catalogue", catalogue, "--pictures", pictures, "--out", first
+    )
+    assert enrolled.exit_code == 0, enrolled.output
+    result = shelfgate(
+        "group", "--bundle", first, "--catalogue", catalogue, "--pictures", pictures,
+        "--query", query, "--least", "1", "--most", "4", "--report", tmp_path / "groups.html",
+        "--out", tmp_path / "grouped", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert sum(said["products"].values()) == 8
+    assert max(said["products"].values()) <= 4
+    assert said["router"]["accuracy"] > 0.9
+    assert "Kind 3" in (tmp_path / "groups.html").read_text(encoding="utf-8")
+    bundle = load_bundle(tmp_path / "grouped")
+    assert {group.name for group in bundle.groups} == set(said["groups"])
+    recogniser = Recogniser(bundle, threads=1)
+    recogniser.check()
+    assert recogniser.decide([drawn(21)]).nearest[0].sku == "item-1"
+
+
+@pytest.mark.slow
+def test_a_bundle_refreshes_itself_and_can_go_back(tmp_path: Path) -> None:
+    catalogue, pictures, query = a_shop(tmp_path)
+    arguments = (
+        "--releases", tmp_path / "releases", "--catalogue", catalogue, "--pictures", pictures,
+        "--query", query, "--accuracy", "0.5", "--selective", "0.5",
+    )  # fmt: skip
+    result = shelfgate("refresh", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["published"]
+    assert [step["what"] for step in said["steps"]][:3] == [
+        f"item-{number}: enrolled in all" for number in range(3)
+    ]
+    assert "enrolled in all" in Path(said["report"]).read_text(encoding="utf-8")
+    bundle = load_bundle(Path(said["bundle"]))
+    assert "item-2" in bundle.groups[0].table.skus
+    assert digests(Path(said["bundle"])) == digests(DEFAULT_BUNDLE)
+    again = json.loads(shelfgate("refresh", *arguments, "--json").stdout)
+    assert not again["published"]
+    assert again["bundle"] == said["bundle"]
+    back = shelfgate("refresh", "--releases", tmp_path / "releases", "--back", "--json")
+    assert json.loads(back.stdout)["bundle"].endswith("0001")
+    none = shelfgate("refresh", "--releases", tmp_path / "releases", "--back")
+    assert none.exit_code == 2
+    assert "no earlier release" in none.stderr
+    wrong = shelfgate("refresh", *arguments, "--challenger", "models.nothing:here")
+    assert wrong.exit_code == 2
+    assert "no such trainer" in wrong.stderr

@@ -116,13 +116,98 @@ def test_a_file_cut_off_in_the_middle_is_read_up_to_the_cut_and_says_so(
     assert recording.health.message == recording.cut
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_file_cut_off_before_its_index_is_refused_and_says_why(
+    clip: Path, tmp_path: Path, suffix: str
+) -> None:
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(clip.read_bytes()[:-2000])
+    with pytest.raises(CaptureError, match="cut off: its index is missing") as caught:
+        Recording(cut, "front")
+    assert "\n" not in str(caught.value)
+
+
+def in_container(clip: Path, path: Path, codec: str) -> bytes:
+    """Return the clip in the container that the path's ending names."""
+    if path.suffix == ".mp4":
+        path.write_bytes(index_first(clip.read_bytes()))
+        return path.read_bytes()
+    four = cv2.VideoWriter.fourcc(*codec)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, four, 20.0, (160, 120))
+    assert writer.isOpened()
+    for frame in Recording(clip, "c"):
+        writer.write(frame.image)
+    writer.release()
+    return path.read_bytes()
+
+
+def index_first(mp4: bytes) -> bytes:
+    """Return an MP4 file with its index before its frames, as for the web."""
+    boxes, at = {}, 0
+    while at < len(mp4):
+        length = int.from_bytes(mp4[at : at + 4], "big")
+        boxes[mp4[at + 4 : at + 8]] = mp4[at : at + length]
+        at += length
+    index = bytearray(boxes[b"moov"])
+    table = index.index(b"stco") + 8
+    for place in range(int.from_bytes(index[table : table + 4], "big")):
+        entry = slice(table + 4 + 4 * place, table + 8 + 4 * place)
+        moved = int.from_bytes(index[entry], "big") + len(index)
+        index[entry] = moved.to_bytes(4, "big")
+    rest = b"".join(box for kind, box in boxes.items() if kind not in (b"ftyp", b"moov"))
+    return boxes[b"ftyp"] + bytes(index) + rest
+
+
+CONTAINERS = [
+    ("clip.mkv", "mp4v"),
+    ("clip.webm", "VP80"),
+    ("clip.avi", "MJPG"),
+    ("clip.ts", "mp4v"),
+    ("first.mp4", "mp4v"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec"), CONTAINERS)
+@pytest.mark.parametrize("left", [0.97, 0.5])
+def test_a_cut_is_noticed_in_every_container_also_near_the_end(
+    clip: Path, tmp_path: Path, name: str, codec: str, left: float
+) -> None:
+    whole = in_container(clip, tmp_path / name, codec)
+    recording = Recording(tmp_path / name, "front")
+    assert len(list(recording)) == FRAMES
+    assert recording.cut is None
+
+    cut = tmp_path / f"cut-{name}"
+    length = int(len(whole) * left)
+    cut.write_bytes(whole[: length + (length % 188 == 0)])
+    recording = Recording(cut, "front")
+    frames = list(recording)
+
+    assert (left - 0.15) * FRAMES <= len(frames) <= FRAMES
+    assert recording.cut is not None
+    assert f"{cut}: cut off at " in recording.cut
+    assert f"{len(frames)} " in recording.cut
+
+
+def test_a_stream_that_ends_after_a_whole_packet_is_taken_for_whole(
     clip: Path, tmp_path: Path
 ) -> None:
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(clip.read_bytes()[:-2000])
-    with pytest.raises(CaptureError, match="its index is missing"):
-        Recording(cut, "front")
+    whole = in_container(clip, tmp_path / "clip.ts", "mp4v")
+    (tmp_path / "cut.ts").write_bytes(whole[: len(whole) // 188 // 2 * 188])
+    recording = Recording(tmp_path / "cut.ts", "front")
+    assert 20 < len(list(recording)) < 40
+    assert recording.cut is None
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(
+    clip: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    recording = Recording(copy, "front")
+    copy.unlink()
+    assert len(list(recording)) == FRAMES
+    assert recording.cut is None
 
 
 def test_nothing_is_written_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

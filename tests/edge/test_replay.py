@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from edge.cli import main
 
+ROOT = Path(__file__).parents[2]
 BOTTLES = ((55, 120), (285, 345), (508, 570))
 
 
@@ -72,6 +75,35 @@ def test_the_same_clip_gives_the_same_events(tmp_path: Path) -> None:
     assert [event["kind"] for event in first] == ["pick", "return"]
 
 
+WITHOUT_OPENVINO = """
+import sys
+sys.modules["openvino"] = None
+from edge.cli import main
+main()
+"""
+
+
+def test_a_box_without_openvino_runs_all_of_it_on_the_other_runtime(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "drawn.avi")
+    config = tmp_path / "edge.toml"
+    both = '[gate]\nruntime = "onnxruntime"\n[detector]\nruntime = "onnxruntime"\n'
+    config.write_text(both)
+    command = [sys.executable, "-c", WITHOUT_OPENVINO, "replay", str(path)]
+
+    there = subprocess.run(
+        [*command, "--config", str(config), "--json"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert there.returncode == 0, there.stderr
+    result = json.loads(there.stdout)
+    assert [event["kind"] for event in result["events"]] == ["pick", "return"]
+    assert result["report"]["stage_frames"]["detect"] > 0
+
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert refused.returncode == 2
+    assert "onnxruntime" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
 def test_what_is_no_video_is_one_line_and_leaves_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clip.mp4"
@@ -91,6 +123,24 @@ def test_a_zone_outside_the_frame_is_refused(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "far" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("camera", "source"), [("drawn", "rtsp://127.0.0.1/x"), ("left", "drawn.avi")]
+)
+def test_of_several_cameras_the_one_that_the_clip_belongs_to_is_replayed(
+    tmp_path: Path, camera: str, source: str
+) -> None:
+    path = drawn(tmp_path / "drawn.avi")
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        '[[camera]]\nid = "other"\nsource = "0"\n'
+        f'[[camera]]\nid = "{camera}"\nsource = "{source}"\n'
+        '[[camera.zones]]\nid = "far"\npolygon = [[900, 10], [990, 10], [990, 90]]\n'
+    )
+    done = run("replay", path, "--config", config)
+    assert done.exit_code == 2
+    assert "zone 'far' lies outside the frame" in done.stderr
 
 
 def test_a_disk_without_room_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

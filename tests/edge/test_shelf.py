@@ -17,6 +17,10 @@ VARIANTS: dict[str, Any] = {
     "mirrored": clips.mirrored,
     "backwards": clips.backwards,
     "320x180": clips.each(lambda image, _: cv2.resize(image, (320, 180))),
+    "darkened": clips.each(clips.darkened),
+    "darkened and mirrored": lambda clip, events: clips.mirrored(
+        [clips.darkened(image, 0) for image in clip], events
+    ),
     "noisy": clips.each(clips.noisy),
     "shaken": clips.each(clips.shaken),
     "fading light": clips.each(clips.fading),

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from edge.gate import Gate
+from models.bounds import surely_within, upper_bound
 from models.calibrate import Kind, Wanted, calibrate, evidence, joined
 from models.evaluate import auroc
-from models.table import SAFE, build_table, normalised
+from models.handicap import find_handicap
+from models.table import SAFE, GroupTable, build_table, normalised
 from models.whitening import Labelled, fit_projection
 from tests.models.a_table import a_table, directions, looks
 
@@ -24,7 +26,7 @@ def test_thresholds_keep_wrong_and_unknown_accepts_within_what_is_wanted() -> No
     asked = [f"p{i}" for i in range(40) for _ in range(20)]
     known = evidence(table, queries(rows[:40], 20, 0.12), asked)
     unknown = evidence(table, queries(rows[40:], 20, 0.12, seed=1), [""] * 400)
-    found = calibrate([Kind(known, unknown)], Wanted(wrong=0.02, unknown=0.02))
+    found = calibrate([Kind(known, unknown)], Wanted(wrong=0.02, unknown=0.02, coverage=0.0))
     assert not found.fallback
     assert found.wrong <= 0.02
     assert found.unknown_accepted <= 0.02
@@ -44,6 +46,65 @@ def test_where_nothing_can_be_told_apart_nothing_is_accepted() -> None:
     assert found.immediate + found.refined < 0.02
 
 
+def test_before_too_little_is_accepted_the_unknown_are_let_go_of_and_it_is_said() -> None:
+    rows = directions(60, 32, seed=1)
+    table = build_table({f"p{i}": looks(rows[i], seed=i) for i in range(40)}, 32, SAFE)
+    asked = [f"p{i}" for i in range(40) for _ in range(10)]
+    known = evidence(table, queries(rows[:40], 10, 0.05), asked)
+    # Unknown items that lie where known ones do, a tenth of them.
+    near = np.concatenate([queries(rows[:40], 1, 0.05, seed=3), directions(360, 32, seed=4)])
+    unknown = evidence(table, near, [""] * 400)
+    strict = calibrate([Kind(known, unknown)], Wanted(unknown=0.02, coverage=0.0))
+    eased = calibrate([Kind(known, unknown)], Wanted(unknown=0.02, coverage=0.9))
+    assert strict.unknown_accepted <= strict.unknown_wanted == 0.02
+    assert eased.unknown_wanted > 0.02
+    assert eased.immediate + eased.refined > 0.9 > strict.immediate + strict.refined
+
+
+def test_views_of_one_picture_count_as_one_picture() -> None:
+    table = a_table(5)
+    rows = np.repeat(table.centroids, 30, axis=0)
+    asked = [sku for sku in table.skus for _ in range(30)]
+    views = [number // 30 for number in range(150)]
+    known = evidence(table, rows, asked, pictures=views)
+    found = calibrate([Kind(known, evidence(table, rows, asked, without_own=True))])
+    assert "5 known" in found.fallback
+
+
+def test_the_bound_of_a_rate_is_clopper_and_pearsons() -> None:
+    from scipy.stats import beta
+
+    for seen, of in ((0, 60), (3, 200), (17, 40)):
+        assert upper_bound(seen, of, 0.9) == pytest.approx(
+            beta.ppf(0.9, seen + 1, of - seen), abs=1e-6
+        )
+    assert upper_bound(5, 5, 0.9) == 1.0
+    assert surely_within(0, 300, 0.01, 0.9)
+    assert not surely_within(0, 100, 0.01, 0.9)
+
+
+def test_newcomers_get_their_due_from_trained_products() -> None:
+    rows = directions(20, 32, seed=5)
+    table = build_table({f"p{i}": looks(row, seed=i) for i, row in enumerate(rows)}, 32, SAFE)
+    trained = [f"p{i}" for i in range(10)]
+    asked = [f"p{i}" for i in range(20) for _ in range(10)]
+    fair = queries(rows, 10, 0.1)
+    assert find_handicap(table, trained, fair, asked) == 0.0
+    # Newcomers' pictures are drawn towards the trained product next to them.
+    drawn = fair.copy()
+    drawn[100:] = normalised(fair[100:] + 1.02 * np.repeat(rows[:10], 10, axis=0))
+    handicap = find_handicap(table, trained, drawn, asked)
+    assert handicap > 0.0
+
+    def right(table: GroupTable) -> float:
+        gate = Gate(table)
+        return float(
+            np.mean([gate.decide(q).nearest[0].sku == s for q, s in zip(drawn, asked, strict=True)])
+        )
+
+    assert right(table.with_handicap(trained, handicap)) > right(table)
+
+
 def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:
     table = a_table(5)
     few = evidence(table, table.centroids, table.skus)
@@ -55,8 +116,8 @@ def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:
 def test_a_product_left_out_is_unknown() -> None:
     table = a_table(5)
     seen = evidence(table, table.centroids, table.skus, without_own=True)
-    assert not seen.right.any()
-    assert (seen.distance > 0.05).all()
+    assert not seen.first.right.any()
+    assert (seen.first.near[:, 0] > 0.05).all()
     assert len(joined([seen, seen])) == 10
 
 

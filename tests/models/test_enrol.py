@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from models.augment import HARSH, MILD, changed
-from models.enrol import ANCHORS, covering, enrol, without_outliers
-from models.table import SAFE, build_table, normalised
+from models.enrol import ANCHORS, covering, enrol, look_alike, looks_of, without_outliers
+from models.table import SAFE, Looks, build_table, normalised
 from tests.models.a_table import directions
 
 
@@ -89,3 +89,21 @@ def test_changed_pictures_stay_pictures(shape: tuple[int, int], harshness: objec
         assert view.shape[2] == 3
         assert 0 not in view.shape
         assert view.dtype == np.uint8
+
+
+def test_an_odd_picture_of_a_product_of_many_looks_stays() -> None:
+    middle = directions(1, 32, seed=1)[0]
+    wide = normalised(middle + 0.9 * directions(12, 32, seed=2) * np.linspace(0.2, 1, 12)[:, None])
+    assert without_outliers(wide.astype(np.float32))[1] == ()
+
+
+def test_a_product_whose_pictures_lie_among_anothers_is_its_look_alike() -> None:
+    other, own = directions(2, 32, seed=3)
+    table = build_table(
+        {"other": Looks(other, other[None]), "far": Looks(own, own[None])}, 32, SAFE
+    )
+    noise = np.random.default_rng(0).normal(0, 0.1, (8, 32))
+    among = normalised((other + noise).astype(np.float32))
+    assert look_alike(looks_of(among), among, table)[0] == "other"
+    apart = normalised((directions(1, 32, seed=9)[0] + noise).astype(np.float32))
+    assert look_alike(looks_of(apart), apart, table)[0] is None

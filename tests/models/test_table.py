@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.table import (
+    DESCRIPTION,
     FILES,
+    PRODUCTS,
     GroupTable,
     Looks,
     TableError,
     Thresholds,
     build_table,
-    lead,
     load_table,
 )
+from models.yardstick import Yardstick, lead
 from tests.models.a_table import LIMITS, a_table, directions, looks
 
 
@@ -96,6 +100,54 @@ def test_thresholds_make_sense(values: dict[str, float]) -> None:
 
 
 def test_the_lead_is_a_share_of_the_first_distance() -> None:
-    assert lead(np.array([0.2, 0.3], np.float32)) == pytest.approx(0.5)
-    assert lead(np.array([0.0, 0.01], np.float32)) == pytest.approx(0.2)
-    assert lead(np.array([0.3], np.float32)) == pytest.approx(1.0)
+    assert lead([0.2, 0.3]) == pytest.approx(0.5)
+    assert lead([0.0, 0.01]) == pytest.approx(0.2)
+    assert lead([0.3]) == pytest.approx(1.0)
+
+
+def test_a_table_of_the_first_format_opens_and_tells_distances_plainly(tmp_path: Path) -> None:
+    table = a_table(thresholds=LIMITS)
+    table.save(tmp_path)
+    (tmp_path / PRODUCTS).unlink()
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    old = {key: described[key] for key in ("skus", "thresholds")}
+    (tmp_path / DESCRIPTION).write_text(json.dumps(old))
+    again = load_table(tmp_path)
+    assert again.yardstick == Yardstick(anchors=0.3)
+    assert not again.products.any()
+    assert again.skus == table.skus
+
+
+def test_a_table_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    a_table().save(tmp_path)
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "format": 3}))
+    with pytest.raises(TableError, match="format 3"):
+        load_table(tmp_path)
+
+
+def test_spread_handicap_and_yardstick_are_kept(tmp_path: Path) -> None:
+    told = Yardstick(crowd=0.5, spread=0.25, usual_crowd=0.4, usual_spread=0.2)
+    table = a_table(3).with_handicap(["p1"], 0.05).with_thresholds(LIMITS, told)
+    table = table.with_products({"p2": replace(looks(directions(1)[0]), spread=0.3)})
+    table.save(tmp_path)
+    again = load_table(tmp_path)
+    assert again.yardstick == told
+    np.testing.assert_array_equal(again.handicaps, np.array([0.0, 0.05, 0.0], np.float32))
+    np.testing.assert_array_equal(again.spreads, np.array([0.0, 0.0, 0.3], np.float32))
+
+
+def test_a_product_enrolled_again_keeps_its_handicap() -> None:
+    table = a_table(3).with_handicap(["p1"], 0.05)
+    again = table.with_products({"p1": looks(directions(1, seed=9)[0])})
+    assert again.handicaps[again.skus.index("p1")] == pytest.approx(0.05)
+
+
+def test_a_crowd_and_a_uniform_product_make_the_same_distance_stranger() -> None:
+    told = Yardstick(crowd=0.5, spread=0.5, usual_crowd=0.5, usual_spread=0.1)
+    plain = told.strangeness([0.2, 0.5, 0.5], 0.1)
+    assert plain == pytest.approx(0.2)
+    assert told.strangeness([0.2, 0.25, 0.25], 0.1) > plain
+    assert told.strangeness([0.2, 0.5, 0.5], 0.05) > plain
+    assert told.strangeness([0.2, 0.5, 0.5], 0.0) == pytest.approx(0.2)
+    assert told.strangeness([0.2], 0.1) < plain

@@ -199,6 +199,42 @@ def test_a_phone_never_scrolls_sideways(open_page: Open, shop: MemoryShop, width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [340, 1280])
+def test_long_names_leave_buttons_times_and_distances_on_one_line(
+    open_page: Open, shop: MemoryShop, width: int
+) -> None:
+    session = "qr-2026-11-25T08:15:22.120Z-8f3f2a7c9b1d4e5f-anna.andersson@example.com"
+    product = "Organic oat drink, barista edition with extra calcium and vitamin D, 1 l"
+    shop.now = replace(
+        shop.now,
+        cameras=(a_camera("Kings-street.cold-drinks.camera-above-the-left-door-2", "frozen"),),
+        carts=(a_cart(session),),
+        reviews=(a_review(nearest=(view.CandidateView("x", product, 0.211),)),),
+    )
+    page = open_page(width=width, height=760)
+
+    one_line = (".cart header button", ".cart header .quiet", ".choice .far", ".camera .words")
+    for selector in one_line:
+        height = page.locator(selector).first.bounding_box()["height"]  # type: ignore[index]
+        assert height < 36, selector
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_tall_picture_of_many_shelves_leaves_room_for_the_others(
+    open_page: Open, shop: MemoryShop
+) -> None:
+    zones = tuple(f"shelf-{number}" for number in range(9))
+    tall = a_camera("tall", size=(1080, 1920), zones=zones)
+    shop.now = replace(shop.now, cameras=(tall, a_camera("new", "starting", picture="")))
+    page = open_page(width=380, height=760)
+
+    screen = page.locator(".camera", has_text="tall").locator(".screen").bounding_box()
+    assert screen is not None
+    assert screen["height"] <= 0.5 * 760
+    expect(page.locator(".camera", has_text="tall")).to_contain_text("shelf-2 and 6 more")
+    expect(page.locator(".camera", has_text="new").locator("img")).not_to_be_visible()
+
+
 def test_dark_where_the_viewer_prefers_it(open_page: Open) -> None:
     assert background(open_page(scheme="light")) > 220
     assert background(open_page(scheme="dark")) < 40

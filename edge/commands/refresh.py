@@ -1,0 +1,138 @@
+"""`shelfgate models refresh`: new pictures in, a better bundle out, no person in between."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge.cli import BadInput
+from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, say, show
+from edge.embed import Embedder, open_embedder
+from edge.gate import Gate
+from edge.settled import SettledError, settled_pictures
+from models.bundle import Group, Model, load_bundle
+from models.bundle_writer import draft_of
+from models.catalogue import read_catalogue
+from models.pictures import find_pictures
+from models.refresh import Bar, Frozen, Pictures, Tools, refresh
+from models.refresh_report import refresh_page
+from models.releases import Releases
+
+_PATH = click.Path(path_type=Path)
+Challenge = Callable[[Group, Pictures], Group | None]
+
+
+@click.command("refresh")
+@bundle_option
+@click.option("--releases", "store", required=True, type=_PATH, help="Folder of releases.")
+@click.option("--catalogue", type=_PATH, help="CSV: sku, name, category, ...")
+@click.option("--pictures", multiple=True, type=_PATH, help="What came in: <sku>/*.jpg")
+@click.option("--state", multiple=True, type=_PATH, help="A device's state, for settled reviews.")
+@click.option("--query", multiple=True, type=_PATH, help="The frozen test: <sku>/*.jpg")
+@click.option("--unknown", multiple=True, type=_PATH, help="And of what is not sold.")
+@click.option("--training", multiple=True, type=_PATH, help="More a challenger may learn from.")
+@click.option("--accuracy", default=0.91, show_default=True, help="A group's bar: top-1.")
+@click.option("--selective", default=0.99, show_default=True, help="And right of the decided.")
+@click.option("--challenger", help="package.module:function that trains one; none if not given.")
+@click.option("--keep", default=5, show_default=True, help="Old releases to keep.")
+@click.option("--back", is_flag=True, help="Only make the release before the current one count.")
+@json_option
+def refresh_command(
+    path: Path,
+    store: Path,
+    catalogue: Path | None,
+    pictures: tuple[Path, ...],
+    state: tuple[Path, ...],
+    query: tuple[Path, ...],
+    unknown: tuple[Path, ...],
+    training: tuple[Path, ...],
+    accuracy: float,
+    selective: float,
+    challenger: str | None,
+    keep: int,
+    back: bool,
+    as_json: bool,
+) -> None:
+    """Take in new pictures and settled reviews; publish what is better on the frozen test.
+
+    New products are enrolled; pictures of known ones are added unless the test suffers; a group
+    below its bar gets a challenger. The first release is --bundle. Pictures are taken once.
+
+    Example: shelfgate models refresh --releases r --catalogue c.csv --pictures in --query test
+    """
+    try:
+        releases = Releases(store, keep)
+        if back:
+            bundle = releases.back()
+            show({"bundle": str(bundle.path), "version": bundle.version}, as_json)
+            return
+        if catalogue is None or not query:
+            raise BadInput("refresh needs --catalogue and --query, or --back")
+        champion = releases.current() or releases.publish(draft_of(load_bundle(path)))
+        arrivals = find_pictures(pictures)
+        for folder in state:
+            for sku, paths in settled_pictures(folder).items():
+                arrivals.setdefault(sku, []).extend(paths)
+        outcome = refresh(
+            champion,
+            champion.catalogue.merged(read_catalogue(catalogue)),
+            arrivals,
+            Frozen(find_pictures(query), find_pictures(unknown)),
+            Bar(accuracy, selective),
+            Tools(_Opened(), Gate, _challenge(challenger)),
+            taken=releases.taken(),
+            training=find_pictures(training),
+        )
+        bundle = releases.publish(outcome.draft) if outcome.draft is not None else champion
+        releases.take(outcome.taken)
+        told = {
+            "bundle": str(bundle.path),
+            "version": bundle.version,
+            "published": outcome.draft is not None,
+            "steps": [asdict(step) for step in outcome.steps],
+        }
+        title = (
+            f"{bundle.bundle_id}: {'published' if told['published'] else 'kept'} {bundle.version}"
+        )
+        came = sum(map(len, arrivals.values()))
+        page = refresh_page(outcome.steps, title, f"{came} pictures of {len(arrivals)} products")
+        told["report"] = str(releases.report(told, page))
+    except SettledError as error:
+        raise BadInput(str(error)) from error
+    except PROBLEMS as error:
+        refuse(error)
+    for step in outcome.steps:
+        say(f"{step.what}: {step.why}")
+    show(told if as_json else {k: v for k, v in told.items() if k != "steps"}, as_json)
+
+
+class _Opened:
+    """Opens each model once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Embedder] = {}
+
+    def __call__(self, model: Model) -> Embedder:
+        if model.openvino not in self._known:
+            self._known[model.openvino] = open_embedder(model)
+        return self._known[model.openvino]
+
+
+def _challenge(name: str | None) -> Challenge | None:
+    """Find the trainer by name. Raises BadInput."""
+    if name is None:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"--challenger {name}: no such trainer: {error}") from error
+    if not callable(found):
+        raise BadInput(f"--challenger {name}: is no function")
+    trainer: Challenge = found
+    return trainer

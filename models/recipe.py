@@ -1,0 +1,87 @@
+"""How a network is trained: every setting, with the values the default bundle was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from models.losses import SOFTMAX, TRIPLET, Term
+
+
+class RecipeError(Exception):
+    """A setting cannot be; the message says which and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of a training.
+
+    backbone: as for `models.backbone.open_trunk`; weights: a file for it, empty for its own.
+    pretrained: start from ImageNet, or from nothing.
+    frozen_stages: so many leading stages stay as published; later a twin can share them.
+    side, fit: how crops are brought to the network; dim: length of an embedding.
+    colour_weight: what the colours count beside the trunk's features.
+    losses: what is minimised, added up.
+    passes: how often every picture is seen.
+    products, pictures: P and K of a batch.
+    learning_rate: of the last stage; each stage before it learns `fade` times as fast.
+    pull: how hard weights are drawn to where they started (L2-SP, Li et al. 2018).
+    average: share of the old in the running mean of the weights, which is what is kept.
+    warm_up: batches in which the learning rate rises.
+    """
+
+    backbone: str = "lite0"
+    weights: str = ""
+    pretrained: bool = True
+    frozen_stages: int = 5
+    side: int = 224
+    fit: str = "letterbox"
+    dim: int = 256
+    colour_weight: float = 1.5
+    losses: tuple[Term, ...] = (Term(SOFTMAX), Term(TRIPLET, 0.25))
+    passes: int = 10
+    products: int = 16
+    pictures: int = 4
+    learning_rate: float = 2.5e-4
+    fade: float = 0.8
+    pull: float = 1e-3
+    average: float = 0.99
+    warm_up: int = 60
+    seed: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise RecipeError for what cannot be."""
+        for name in ("passes", "side", "dim", "products", "pictures"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.pictures < 2 or self.products < 2:
+            raise RecipeError("a batch needs two products and two pictures of each, or more")
+        if self.colour_weight and self.side % 56:
+            raise RecipeError(f"side is {self.side}; with colours it must be a multiple of 56")
+        if not 0 <= self.average < 1 or self.learning_rate <= 0:
+            raise RecipeError("average must lie in [0, 1), the learning rate above 0")
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The file to read weights from, if one is named."""
+        return Path(self.weights) if self.weights else None
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the settings as plain values, which `from_plain` reads."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {"losses": [[term.name, term.weight] for term in self.losses]}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Recipe:
+    """Return the recipe `Recipe.as_plain` wrote. Raises RecipeError."""
+    known = {field.name for field in fields(Recipe)}
+    odd = sorted(set(plain) - known)
+    if odd:
+        raise RecipeError(f"no setting {odd[0]!r}: there are {', '.join(sorted(known))}")
+    terms = {}
+    if "losses" in plain:
+        terms["losses"] = tuple(Term(str(name), float(weight)) for name, weight in plain["losses"])
+    return Recipe(**{**plain, **terms})

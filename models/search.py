@@ -1,0 +1,97 @@
+"""Find the products of a table that lie nearest to an embedding: exact, in one thread.
+
+Used by the gate for every crop, and by calibration, which must see what the gate sees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.table import GroupTable, TableError
+
+NEAREST = 5
+"""How many products are looked at closely."""
+
+_ROWS = 32
+"""Rows multiplied at once: so few that the library does not wake other threads for them. Those wait
+for cores the detector has, which costs more than they bring."""
+
+
+class Search:
+    """Nearest products by their centroids, and among those by their anchors.
+
+    count: how many are found.
+    """
+
+    def __init__(self, table: GroupTable, nearest: int = NEAREST) -> None:
+        """Take a table and how many products to find."""
+        self._table = table
+        self.count = min(nearest, len(table))
+        centroids = np.asarray(table.centroids)
+        whole = len(table) // _ROWS * _ROWS
+        self._blocks = centroids[:whole].reshape(-1, _ROWS, table.dim)
+        self._rest = centroids[whole:]
+        self._handicaps = np.asarray(table.handicaps) if np.any(table.handicaps) else None
+
+    def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return cosine similarities, less the products' handicaps, (P,)."""
+        found = np.empty(len(self._table), np.float32)
+        whole = len(found) - len(self._rest)
+        np.matmul(self._blocks, embedding, out=found[:whole].reshape(-1, _ROWS))
+        if len(self._rest):
+            np.dot(self._rest, embedding, out=found[whole:])
+        if self._handicaps is not None:
+            found -= self._handicaps
+        return found
+
+    def by_centroid(
+        self, embedding: NDArray[np.float32], leave: int = -1
+    ) -> tuple[list[int], list[float]]:
+        """Return rows of the nearest products and their distances in [0, 2], nearest first.
+
+        embedding: (D,) float32. leave: a row to pass over, -1 for none.
+        Raises TableError for a value that is not finite, or another dimension.
+        """
+        if embedding.shape != (self._table.dim,):
+            raise TableError(
+                f"embedding of shape {embedding.shape}, table of {self._table.dim} dimensions"
+            )
+        similar = self.similarities(embedding)
+        count = self.count
+        if leave >= 0:
+            similar[leave] = -np.inf
+            count = min(count, len(similar) - 1)
+        rows, found = greatest(similar, count)
+        # A value that is not finite is found first, or makes all others so.
+        if rows and not -9.0 < found[0] < 9.0:
+            raise TableError("embedding has a value that is not finite")
+        return rows, [_distance(similarity) for similarity in found]
+
+    def by_anchors(
+        self, embedding: NDArray[np.float32], rows: list[int]
+    ) -> tuple[list[int], list[float]]:
+        """Return the same rows and their distances by centroid and anchors, nearest first."""
+        found = self._table.refined(embedding, rows)
+        order = sorted(range(len(rows)), key=found.__getitem__)
+        return [rows[place] for place in order], [found[place] for place in order]
+
+
+def greatest(similar: NDArray[np.float32], count: int) -> tuple[list[int], list[float]]:
+    """Return the places of the count greatest values, greatest first, earlier on ties; and those.
+
+    similar: (P,), which is spoilt. Passes over it count times, which costs less than sorting as
+    long as count is small.
+    """
+    rows, found = [], []
+    for _ in range(min(count, len(similar))):
+        row = int(similar.argmax())
+        rows.append(row)
+        found.append(float(similar[row]))
+        similar[row] = -np.inf
+    return rows, found
+
+
+def _distance(similarity: float) -> float:
+    """Turn a cosine similarity into a distance, without rounding's excess beyond [0, 2]."""
+    return min(max(1.0 - similarity, 0.0), 2.0)

@@ -1,0 +1,290 @@
+"""Train an embedding: pictures by product in, a network that tells products apart out.
+
+Called by `shelfgate models train`, under `torchrun` too, and by the build of the default bundle.
+Every pass ends with a checkpoint; the same call goes on from the last one. Needs the `train` extra.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models import checkpoint
+from models.backbone import Trunk, open_trunk
+from models.embedder import Embedder
+from models.losses import Objective
+from models.processes import Processes, processes
+from models.recipe import Recipe, from_plain
+from models.train_data import Batches, TrainingDataError, one_pass, plain
+from models.train_log import TrainLog
+from models.whitening import Labelled, fit_projection
+
+Pictures = Mapping[str, Sequence[Path]]
+Watch = Callable[[int, int, int, float], None]
+"""Told after every batch: the pass, the batch, batches in a pass, the loss so far."""
+
+CHECKPOINT = "checkpoint.pt"
+NETWORK = "network.pt"
+_SHRINKAGE = 0.3
+_PROXY_RATE = 4.0
+_LEAST_RATE = 0.01
+_FEATURES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained network, in evaluation mode; the recipe and the products it was trained on."""
+
+    embedder: Embedder
+    recipe: Recipe
+    skus: tuple[str, ...]
+
+
+class _Learner(nn.Module):
+    """Network and losses as one, so that DDP sees all parameters."""
+
+    def __init__(self, embedder: Embedder, objective: Objective) -> None:
+        super().__init__()
+        self.embedder, self.objective = embedder, objective
+
+    def forward(self, crops: Tensor, labels: Tensor) -> Tensor:
+        found: Tensor = self.objective(self.embedder(crops).float(), labels)
+        return found
+
+
+def train(
+    pictures: Pictures,
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    val: Pictures | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train on pictures by sku, and leave checkpoint, metrics and network.pt in out.
+
+    val: pictures of the same or other products to measure with after each pass; never learnt from.
+    watch: told of every batch. Goes on where an earlier call with the same recipe stopped.
+    Raises TrainingDataError, BackboneError, LossError, PictureError, CheckpointError.
+    """
+    recipe = recipe or Recipe()
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    with processes() as ours:
+        return _Training(pictures, out, recipe, ours).run(val or {}, watch or _silent)
+
+
+def open_trained(path: Path) -> Trained:
+    """Open a network.pt that `train` left. Raises CheckpointError."""
+    state = checkpoint.load(path)
+    try:
+        recipe = from_plain(state["recipe"])
+        embedder = fresh_embedder(recipe)
+        embedder.load_state_dict(state["embedder"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise checkpoint.CheckpointError(f"{path}: not a trained network: {error}") from error
+    return Trained(embedder.eval(), recipe, tuple(state["skus"]))
+
+
+def fresh_embedder(recipe: Recipe) -> Embedder:
+    """Return the network training starts from. Raises BackboneError."""
+    trunk = open_trunk(recipe.backbone, pretrained=recipe.pretrained, weights=recipe.weights_path)
+    if recipe.frozen_stages:
+        trunk.freeze(recipe.frozen_stages)
+    return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight)
+
+
+def features(
+    embedder: Embedder, crops: Sequence[NDArray[np.uint8]], device: torch.device | None = None
+) -> NDArray[np.float32]:
+    """Return what the projection sees of (S, S, 3) crops: (N, F)."""
+    found = [np.empty((0, embedder.projection.in_features), np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(crops), _FEATURES_AT_ONCE):
+            some = range(start, min(start + _FEATURES_AT_ONCE, len(crops)))
+            batch = torch.from_numpy(np.stack([crops[i] for i in some])).to(device)
+            found.append(embedder.features(batch).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+class _Training:
+    """One training: what is learned, how far it is, and where that is kept."""
+
+    def __init__(self, pictures: Pictures, out: Path, recipe: Recipe, ours: Processes) -> None:
+        self._pictures, self._out, self._recipe, self._ours = pictures, out, recipe, ours
+        embedder = fresh_embedder(recipe)
+        objective = Objective(recipe.losses, len(pictures), recipe.dim)
+        self._learner = _Learner(embedder, objective).to(ours.device)
+        self._learner = self._learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._done = 0
+        self._start = {k: v.detach().clone() for k, v in embedder.trunk_parameters().items()}
+        saved = out / CHECKPOINT
+        state = checkpoint.load(saved) if saved.is_file() else None
+        if state is None and recipe.pretrained:
+            self._begin_whitened()
+        decay = get_ema_multi_avg_fn(recipe.average)
+        self._mean = AveragedModel(embedder, multi_avg_fn=decay, use_buffers=True)
+        self._optimiser = torch.optim.AdamW(self._groups(), weight_decay=0.0)
+        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        self._scaler = torch.amp.GradScaler(ours.device.type, enabled=ours.device.type == "cuda")
+        if state is not None:
+            self._resume(saved, state)
+
+    def run(self, val: Pictures, watch: Watch) -> Trained:
+        """Go through the passes that are left."""
+        learner = self._ours.wrapped(self._learner)
+        log = TrainLog(self._out, self._done) if self._ours.first else None
+        for number in range(self._done, self._recipe.passes):
+            began = time.perf_counter()
+            loss = self._one_pass(learner, number, watch)
+            self._done = number + 1
+            if log is None:
+                continue
+            figures = {
+                "pass": self._done,
+                "loss": round(loss, 5),
+                "learning_rate": self._optimiser.param_groups[-1]["lr"],
+                "val_precision_at_1": self._precision(val),
+                "seconds": round(time.perf_counter() - began, 1),
+            }
+            log.put(figures)
+            self._save()
+        trained = Trained(self._mean.module.eval(), self._recipe, tuple(self._pictures))
+        if log is not None:
+            log.close()
+            plain_recipe = self._recipe.as_plain()
+            weights = {k: v.cpu() for k, v in trained.embedder.state_dict().items()}
+            kept = {"recipe": plain_recipe, "skus": list(trained.skus), "embedder": weights}
+            checkpoint.save(self._out / NETWORK, kept)
+        return Trained(trained.embedder.cpu(), trained.recipe, trained.skus)
+
+    def _one_pass(self, learner: nn.Module, number: int, watch: Watch) -> float:
+        recipe = self._recipe
+        batches = Batches(
+            recipe.products, recipe.pictures, recipe.side, recipe.fit, recipe.seed, recipe.workers
+        )
+        loader = one_pass(self._pictures, batches, number, self._ours.rank, self._ours.count)
+        learner.train()
+        total = 0.0
+        for step, (crops, labels) in enumerate(loader):
+            self._set_rate(number * len(loader) + step, recipe.passes * len(loader))
+            total += self._step(learner, crops.to(self._ours.device), labels.to(self._ours.device))
+            if not math.isfinite(total):
+                raise TrainingDataError(
+                    f"the loss is no number any more in pass {number + 1}: try a lower rate"
+                )
+            watch(number, step + 1, len(loader), total / (step + 1))
+        return total / max(len(loader), 1)
+
+    def _step(self, learner: nn.Module, crops: Tensor, labels: Tensor) -> float:
+        device = self._ours.device.type
+        with torch.autocast(device, enabled=device == "cuda"):
+            loss = learner(crops, labels)
+        whole = loss + self._recipe.pull * self._strayed() if self._recipe.pull else loss
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(whole).backward()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._mean.update_parameters(self._learner.embedder)
+        return float(loss.detach())
+
+    def _strayed(self) -> Tensor:
+        """Return how far the trunk's weights have gone from where they started, squared."""
+        pairs = self._learner.embedder.trunk_parameters().items()
+        return torch.stack([(now - self._start[name]).square().sum() for name, now in pairs]).sum()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Let earlier stages learn more slowly, and proxies faster."""
+        recipe, groups = self._recipe, []
+        trunk: Trunk = self._learner.embedder.trunk
+        for number, stage in enumerate(reversed(trunk.stages)):
+            learning = [p for p in stage.parameters() if p.requires_grad]
+            if learning:
+                rate = recipe.learning_rate * recipe.fade**number
+                groups.append({"params": learning, "lr": rate})
+        losses = list(self._learner.objective.parameters())
+        if losses:
+            groups.append({"params": losses, "lr": recipe.learning_rate * _PROXY_RATE})
+        projection = self._learner.embedder.projection.parameters()
+        return [*groups, {"params": list(projection), "lr": recipe.learning_rate}]
+
+    def _set_rate(self, step: int, steps: int) -> None:
+        warm = min(1.0, (step + 1) / max(self._recipe.warm_up, 1))
+        share = warm * 0.5 * (1.0 + math.cos(math.pi * step / max(steps, 1)))
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * max(share, _LEAST_RATE)
+
+    def _begin_whitened(self) -> None:
+        """Start from the projection that tells most apart before anything is trained."""
+        recipe, embedder = self._recipe, self._learner.embedder.eval()
+        skus, crops = plain(self._pictures, recipe.side, recipe.fit)
+        found, names = features(embedder, crops, self._ours.device), np.array(skus)
+        projection = fit_projection(
+            [(Labelled(found, names), 1.0)],
+            np.empty((0, found.shape[1]), np.float32),
+            changes_weight=0.0,
+            shrinkage=_SHRINKAGE,
+            dim=recipe.dim,
+        )
+        weight, bias = torch.from_numpy(projection.weight), torch.from_numpy(projection.bias)
+        embedder.project_with(weight, bias)
+        proxies = self._learner.objective.proxies
+        if proxies is not None:
+            rows = projection(found)
+            middles = np.stack([rows[names == sku].mean(axis=0) for sku in self._pictures])
+            with torch.no_grad():
+                proxies.copy_(nn.functional.normalize(torch.from_numpy(middles), dim=1))
+
+    def _precision(self, val: Pictures) -> float:
+        """Return how often a held-back picture's nearest other one is of the same product."""
+        skus, crops = plain(val, self._recipe.side, self._recipe.fit)
+        if len(skus) < 2:
+            return math.nan
+        embedder: Embedder = self._mean.module.eval()
+        projected = embedder.projection(
+            torch.from_numpy(features(embedder, crops, self._ours.device)).to(self._ours.device)
+        )
+        rows = nn.functional.normalize(projected, dim=1).detach()
+        near = (rows @ rows.T).fill_diagonal_(-2.0).argmax(dim=1).tolist()
+        names = np.array(skus)
+        return round(float((names[near] == names).mean()), 4)
+
+    def _save(self) -> None:
+        state = {
+            "recipe": self._recipe.as_plain(),
+            "skus": list(self._pictures),
+            "done": self._done,
+            "learner": self._learner.state_dict(),
+            "mean": self._mean.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        checkpoint.save(self._out / CHECKPOINT, state)
+
+    def _resume(self, path: Path, state: dict[str, Any]) -> None:
+        same = (state["recipe"], state["skus"]) == (self._recipe.as_plain(), list(self._pictures))
+        if not same:
+            raise checkpoint.CheckpointError(
+                f"{path}: is of a training with other settings or products; "
+                "delete it to begin anew, or give another folder"
+            )
+        self._learner.load_state_dict(state["learner"])
+        self._mean.load_state_dict(state["mean"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"])
+        self._done = state["done"]
+
+
+def _silent(number: int, batch: int, batches: int, loss: float) -> None:
+    """Tell nobody."""

@@ -1,0 +1,81 @@
+"""Pictures as shelves and hands make them, harsher than any one camera: what training looks at.
+
+Beyond what `models.augment` does to a picture: cut out more closely, turned, hidden in part by a
+hand or by another product, in another contrast. Pure.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.augment import HARSH, changed
+
+Picture = NDArray[np.uint8]
+
+_CUT = 0.7
+_SMALLEST_PART = 0.5
+_TURNED = 0.5
+_MOST_DEGREES = 25.0
+_CONTRAST = 0.3
+_HIDDEN = 0.35
+_HIDDEN_BY_GOODS = 0.6
+_SKIN = np.array([[120, 150, 200], [90, 120, 180], [60, 80, 130], [40, 50, 80]])
+"""Colours of hands, BGR."""
+
+
+def shelf_view(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
+    """Return another view of a picture, (h, w, 3) uint8 BGR.
+
+    other: a picture of something else, which may stand in front.
+    """
+    if random.random() < _CUT:
+        picture = _cut(picture, random)
+    if random.random() < _TURNED:
+        picture = _turned(picture, random)
+    picture = changed(picture, HARSH, random)
+    if random.random() < _CONTRAST:
+        curve = 255.0 * (np.arange(256) / 255.0) ** random.uniform(0.7, 1.5)
+        picture = np.asarray(cv2.LUT(picture, np.clip(curve, 0, 255).astype(np.uint8)), np.uint8)
+    if random.random() < _HIDDEN:
+        picture = _hidden(picture, other, random)
+    return picture
+
+
+def _cut(picture: Picture, random: np.random.Generator) -> Picture:
+    """Cut out a part, of other proportions."""
+    height, width = picture.shape[:2]
+    side, shape = np.sqrt(random.uniform(_SMALLEST_PART, 1.0)), np.exp(random.uniform(-0.12, 0.12))
+    tall = min(height, max(2, int(height * side * shape)))
+    wide = min(width, max(2, int(width * side / shape)))
+    top = int(random.integers(0, height - tall + 1))
+    left = int(random.integers(0, width - wide + 1))
+    return picture[top : top + tall, left : left + wide]
+
+
+def _turned(picture: Picture, random: np.random.Generator) -> Picture:
+    height, width = picture.shape[:2]
+    angle, scale = random.uniform(-_MOST_DEGREES, _MOST_DEGREES), random.uniform(0.9, 1.15)
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
+    found = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(found, np.uint8)
+
+
+def _hidden(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
+    """Lay a piece of something else, or a finger, over a part of the picture."""
+    picture = picture.copy()
+    height, width = picture.shape[:2]
+    tall, wide = (max(1, int(s * random.uniform(0.15, 0.45))) for s in (height, width))
+    top = int(random.integers(0, height - tall + 1))
+    left = int(random.integers(0, width - wide + 1))
+    if random.random() < _HIDDEN_BY_GOODS:
+        piece = other[: max(1, other.shape[0] // 2), : max(1, other.shape[1] // 2)]
+        picture[top : top + tall, left : left + wide] = cv2.resize(piece, (wide, tall))
+        return picture
+    skin = (_SKIN[random.integers(len(_SKIN))] * random.uniform(0.8, 1.2)).tolist()
+    ends = [(left, top), (left + wide, top + tall)]
+    if random.random() < 0.5:
+        ends = [(left + wide, top), (left, top + tall)]
+    cv2.line(picture, *ends, skin, max(2, min(tall, wide) // 2), cv2.LINE_AA)
+    return picture

@@ -1,0 +1,83 @@
+"""Tell how far a distance is, from what is usual where it was measured.
+
+The same distance says little among a crowd of look-alikes and much where nothing else is near; and
+a product whose own pictures differ much is still itself where a uniform one is not. A yardstick
+holds how much of either counts in a group; calibration finds it. Used by the gate. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+MOST_LEAD = 40.0
+"""Greatest lead there is."""
+
+MOST = 2.0
+"""Greatest cosine distance, and the greatest strangeness."""
+
+STRANGER = 0.6
+"""Where something else usually is, for a product that is alone in its table."""
+
+_LEAST = 0.05
+"""At a distance of almost nothing small differences are noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """How a distance becomes strangeness, which thresholds are compared with.
+
+    crowd, spread: exponents in [0, 1]; 0 lets the crowd around, or the product's own spread,
+        count for nothing.
+    usual_crowd, usual_spread: cosine distances at which either changes nothing, over 0.
+    anchors: in [0, 1], what the nearest anchors count for beside the centroid, once they are asked.
+    Raises ValueError for other values.
+    """
+
+    crowd: float = 0.0
+    spread: float = 0.0
+    usual_crowd: float = STRANGER
+    usual_spread: float = 0.1
+    anchors: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a value makes no yardstick."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            least, most = (1e-6, MOST) if entry.name.startswith("usual") else (0.0, 1.0)
+            if not least <= value <= most:
+                raise ValueError(f"yardstick {entry.name} is {value}, not in [{least:g}, {most:g}]")
+
+    def strangeness(self, distances: Sequence[float], spread: float) -> float:
+        """Return how strange the first of ascending distances is, in [0, 2].
+
+        distances: to the nearest few products, at least one. spread: of the first product; 0 where
+        it is not known. Never less for a greater first distance.
+        """
+        first = distances[0]
+        if self.crowd:
+            around = sum(distances[1:]) / (len(distances) - 1) if len(distances) > 1 else STRANGER
+            first *= (self.usual_crowd / max(around, _LEAST)) ** self.crowd
+        if self.spread and spread > 0:
+            first *= (self.usual_spread / max(spread, _LEAST / 5)) ** self.spread
+        return min(first, MOST)
+
+
+NEUTRAL = Yardstick()
+"""Strangeness is the distance itself."""
+
+
+def lead(distances: Sequence[float]) -> float:
+    """Return how much farther the second of ascending distances is, as a share of the first.
+
+    distances: at least one. A product that is alone is compared with where strangers usually are.
+    """
+    first = distances[0]
+    second = distances[1] if len(distances) > 1 else STRANGER
+    return float(min(max(0.0, (second - first) / max(first, _LEAST)), MOST_LEAD))
+
+
+def is_finite(distances: Sequence[float]) -> bool:
+    """Return whether every distance is a number."""
+    return all(map(math.isfinite, distances))

@@ -1,0 +1,193 @@
+"""What each part of the recognition is worth, by leaving it out or putting another in its place.
+
+Small trainings on the grocery photographs (few passes at few pixels, so the figures are lower than
+the default bundle's), all 70 products in one table: nearest product of the pictures of trained
+products, and of the `novel` ones, which are enrolled only.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.embed import Embedder as DeviceEmbedder
+from edge.runtime import open_network
+from models.catalogue import read_catalogue
+from models.embedder import Embedder
+from models.enrol import looks_of
+from models.export import export_embedder, quantised
+from models.losses import Term
+from models.pictures import find_pictures, labelled
+from models.recipe import Recipe
+from models.table import SAFE, GroupTable, build_table, normalised
+from models.train import features, train
+from models.train_data import plain
+from tests.bench.results import table as as_table
+
+SHARED = Path(os.environ.get("SHELFGATE_SHARED", Path(__file__).parents[3] / "shared"))
+SMALL = Recipe(side=112, passes=4)
+CALIBRATION = 128
+
+Rows = NDArray[np.float32]
+Pictures = dict[str, list[Path]]
+
+
+def run(recipe: Recipe = SMALL) -> dict[str, Any]:
+    """Train the variants and ask each; a row of the table is a variant's name and its shares."""
+    grocery = SHARED / "data" / "grocery"
+    learnt = find_pictures([grocery / "trained" / "train"])
+    with tempfile.TemporaryDirectory(prefix="shelfgate-ablation-") as name:
+        work = Path(name)
+        networks = {
+            label: train(learnt, work / str(number), one).embedder
+            for number, (label, one) in enumerate(_variants(recipe).items())
+        }
+        rows = [(label, *_asked(network, grocery, recipe)) for label, network in networks.items()]
+        whole = next(iter(networks.values()))
+        rows += _per_department(grocery, learnt, work, recipe)
+        rows += _by_what_is_kept(whole, grocery, recipe)
+        rows += _by_numbers(whole, grocery, work, recipe)
+    return {"side": recipe.side, "passes": recipe.passes, "rows": rows}
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """Return the figures as a table."""
+    said = f"{figures['passes']} passes at {figures['side']} pixels each."
+    rows = [(label, f"{known:.3f}", f"{new:.3f}") for label, known, new in figures["rows"]]
+    return f"{said}\n\n{as_table(('variant', 'trained', 'untrained'), rows)}"
+
+
+def _variants(recipe: Recipe) -> dict[str, Recipe]:
+    scratch = replace(recipe, pretrained=False, frozen_stages=0, pull=0.0, learning_rate=1e-3)
+    return {
+        "softmax and triplet, pretrained": recipe,
+        "triplet alone, pretrained": replace(recipe, losses=(Term("triplet"),)),
+        "softmax alone, pretrained": replace(recipe, losses=(Term("softmax"),)),
+        "softmax and triplet, from scratch": scratch,
+        "without colours": replace(recipe, colour_weight=0.0),
+        "nothing trained, whitened": replace(recipe, learning_rate=1e-12),
+    }
+
+
+def _asked(network: Embedder, grocery: Path, recipe: Recipe) -> tuple[float, float]:
+    return _shares(_Torch(network, recipe).embedded, grocery, "both")
+
+
+class _Torch:
+    """Embeds pictures by the network as it was trained, in 32 bit floats."""
+
+    def __init__(self, network: Embedder, recipe: Recipe) -> None:
+        self._network, self._recipe = network.eval(), recipe
+
+    def embedded(self, pictures: Pictures) -> tuple[list[str], Rows]:
+        """Return skus and (N, D) embeddings of all pictures."""
+        skus, crops = plain(pictures, self._recipe.side, self._recipe.fit)
+        projection = self._network.projection
+        weight, bias = (p.detach().numpy() for p in (projection.weight, projection.bias))
+        return skus, normalised(features(self._network, crops) @ weight.T + bias)
+
+
+def _shares(embedded: Any, grocery: Path, kept: str) -> tuple[float, float]:
+    """Return the shares of right answers for trained and untrained products."""
+    known: dict[str, Rows] = {}
+    for folder in ("trained/train", "trained/val", "novel/enrol"):
+        skus, rows = embedded(find_pictures([grocery / folder]))
+        for sku in dict.fromkeys(skus):
+            own = rows[np.array(skus) == sku]
+            known[sku] = np.concatenate([known[sku], own]) if sku in known else own
+    table = build_table({k: looks_of(v) for k, v in known.items()}, rows.shape[1], SAFE)
+    found = []
+    for folder in ("trained/test", "novel/query"):
+        skus, rows = embedded(find_pictures([grocery / folder]))
+        found.append(_right(table, skus, rows, kept))
+    return found[0], found[1]
+
+
+def _right(table: GroupTable, skus: Sequence[str], rows: Rows, kept: str) -> float:
+    everything = np.arange(len(table))
+    right = []
+    for sku, row in zip(skus, rows, strict=True):
+        if kept == "centroid":
+            distances = 1.0 - table.centroids @ row
+        elif kept == "anchors":
+            distances = np.array([1.0 - (table.anchors_of(p) @ row).max() for p in everything])
+        else:
+            distances = table.refined(row, everything)
+        right.append(table.skus[int(np.argmin(distances))] == sku)
+    return float(np.mean(right))
+
+
+def _by_what_is_kept(
+    network: Embedder, grocery: Path, recipe: Recipe
+) -> list[tuple[str, float, float]]:
+    embedded = _Torch(network, recipe).embedded
+    kinds = {"centroid": "centroids only", "anchors": "anchors only", "both": "centroids, anchors"}
+    return [(label, *_shares(embedded, grocery, kept)) for kept, label in kinds.items()]
+
+
+def _per_department(
+    grocery: Path, learnt: Pictures, work: Path, recipe: Recipe
+) -> list[tuple[str, float, float]]:
+    """Train one network per department, and ask it among its own products only."""
+    catalogue = read_catalogue(grocery / "catalog.csv")
+    departments = {catalogue[sku].department for sku in learnt}
+    totals: dict[str, list[tuple[float, int]]] = {"known": [], "new": []}
+    for department in sorted(departments):
+        own = {k: v for k, v in learnt.items() if catalogue[k].department == department}
+        network = train(own, work / department, recipe).embedder
+
+        def embedded(
+            pictures: Mapping[str, list[Path]],
+            network: Embedder = network,
+            department: str = department,
+        ) -> tuple[list[str], Rows]:
+            some = {k: v for k, v in pictures.items() if catalogue[k].department == department}
+            return _Torch(network, recipe).embedded(some)
+
+        shares = _shares(embedded, grocery, "both")
+        for kind, folder, share in zip(
+            totals, ("trained/test", "novel/query"), shares, strict=True
+        ):
+            asked = labelled(find_pictures([grocery / folder]))
+            count = sum(catalogue[sku].department == department for sku, _ in asked)
+            totals[kind].append((share, count))
+    known, new = (
+        float(np.average([s for s, _ in pairs], weights=[n for _, n in pairs]))
+        for pairs in totals.values()
+    )
+    return [("one network per department, the department being known", known, new)]
+
+
+def _by_numbers(
+    network: Embedder, grocery: Path, work: Path, recipe: Recipe
+) -> list[tuple[str, float, float]]:
+    """Ask the network in the forms a device runs."""
+    rows = [("FP32", *_asked(network, grocery, recipe))]
+    forms = {}
+    for bits, label in ((16, "FP16 weights"), (8, "INT8 weights")):
+        forms[label] = export_embedder(network, work / f"b{bits}", side=recipe.side, bits=bits)
+    crops = plain(find_pictures([grocery / "trained" / "val"]), recipe.side, recipe.fit)[1]
+    some = [crops[i] for i in range(min(CALIBRATION, len(crops)))]
+    ir, onnx = forms["FP16 weights"]
+    forms["INT8 arithmetic"] = quantised(ir, some, work / "int8.xml"), onnx
+    for label, (ir, onnx) in forms.items():
+        device = DeviceEmbedder(
+            open_network(ir, onnx, runtime="openvino"),
+            side=recipe.side,
+            dim=recipe.dim,
+            fit=recipe.fit,
+        )
+
+        def embedded(pictures: Pictures, device: DeviceEmbedder = device) -> tuple[list[str], Rows]:
+            skus, crops = plain(pictures, recipe.side, recipe.fit)
+            return skus, np.stack(list(device.embed_many(crops)))
+
+        rows.append((label, *_shares(embedded, grocery, "both")))
+    return rows

@@ -1,0 +1,70 @@
+"""What left and what came, told from two pictures of a place alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.appearance import judge
+from edge.events import Kind
+
+Picture = NDArray[np.uint8]
+INNER = (40, 30, 100, 120)
+
+
+def package(seed: int) -> Picture:
+    """A printed front, 60 x 90 pixels."""
+    random = np.random.default_rng(seed)
+    front = np.full((90, 60, 3), random.integers(90, 200, 3), np.uint8)
+    for _ in range(14):
+        x, y = random.integers(0, 50), random.integers(0, 80)
+        colour = [int(value) for value in random.integers(0, 256, 3)]
+        cv2.rectangle(front, (x, y), (x + int(random.integers(4, 20)), y + 6), colour, -1)
+    return front
+
+
+def standing(front: Picture, depth: int) -> Picture:
+    """A place with a package so many places behind the shelf's edge: smaller, higher, darker."""
+    place = np.full((150, 140, 3), (96, 104, 110), np.uint8)
+    size = 0.95**depth
+    seen = cv2.resize(front, None, fx=size, fy=size, interpolation=cv2.INTER_AREA)
+    seen = (seen * 0.93**depth).astype(np.uint8)
+    height, width = seen.shape[:2]
+    bottom, left = 120 - 3 * depth, 70 - width // 2
+    place[bottom - height : bottom, left : left + width] = seen
+    return np.asarray(cv2.GaussianBlur(place, (0, 0), 0.7), np.uint8)
+
+
+def verdict(before: Picture, after: Picture) -> Kind | None:
+    apart = np.abs(before.astype(int) - after).max(axis=2)
+    mask = np.where(apart > 8, 255, 0).astype(np.uint8)
+    return judge(before, after, mask, INNER)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_taking_the_front_one_uncovers_its_like_and_is_a_pick(seed: int, depth: int) -> None:
+    near, far = standing(package(seed), depth), standing(package(seed), depth + 1)
+    assert verdict(near, far) is Kind.PICK
+    assert verdict(far, near) is Kind.RETURN
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_shadow_over_an_item_is_neither(seed: int) -> None:
+    lit = standing(package(seed), 0)
+    over = np.zeros(lit.shape[:2], np.float32)
+    over[10:, 20:120] = 0.3
+    soft = cv2.GaussianBlur(over, (0, 0), 10.0)[..., None]
+    shadow = (lit * (1.0 - soft)).astype(np.uint8)
+    assert verdict(lit, shadow) is None
+    assert verdict(shadow, lit) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_only_one_leaves_or_comes(seed: int) -> None:
+    bare = np.full((150, 140, 3), (96, 104, 110), np.uint8)
+    full = standing(package(seed), 0)
+    assert verdict(full, bare) is Kind.PICK
+    assert verdict(bare, full) is Kind.RETURN

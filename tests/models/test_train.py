@@ -1,0 +1,171 @@
+"""Training learns, can be interrupted, and is the same every time."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
+
+from edge.cli import main  # noqa: E402
+from models.augment import MILD, changed  # noqa: E402
+from models.checkpoint import CheckpointError  # noqa: E402
+from models.losses import Term  # noqa: E402
+from models.pictures import find_pictures  # noqa: E402
+from models.recipe import Recipe, RecipeError, from_plain  # noqa: E402
+from models.selftest import drawn  # noqa: E402
+from models.train import CHECKPOINT, NETWORK, open_trained, train  # noqa: E402
+from models.train_data import plain  # noqa: E402
+
+PRODUCTS, EACH = 6, 6
+TINY = Recipe(
+    backbone="mobilenetv3_small_050",
+    pretrained=False,
+    frozen_stages=0,
+    side=56,
+    dim=16,
+    losses=(Term("softmax"), Term("triplet", 0.25)),
+    passes=2,
+    products=4,
+    pictures=3,
+    learning_rate=2e-3,
+    pull=0.0,
+    average=0.5,
+    warm_up=2,
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    random = np.random.default_rng(0)
+    for number in range(PRODUCTS):
+        (folder / f"train/p{number}").mkdir(parents=True)
+        for view in range(EACH):
+            picture = changed(drawn(number), MILD, random)
+            cv2.imwrite(str(folder / f"train/p{number}/{view}.png"), picture)
+    lines = "".join(f"p{number},Product {number},Things\n" for number in range(PRODUCTS))
+    (folder / "catalog.csv").write_text("sku,name,category\n" + lines)
+    return folder
+
+
+class _Cut(Exception):
+    """The power went."""
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return open_trained(path).embedder.state_dict()
+
+
+@pytest.mark.slow
+def test_cut_off_in_a_pass_it_goes_on_as_if_it_had_not_been(shop: Path, tmp_path: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    train(pictures, tmp_path / "whole", TINY, val=pictures)
+
+    def cut(number: int, batch: int, batches: int, loss: float) -> None:
+        if (number, batch) == (1, 2):
+            raise _Cut
+
+    with pytest.raises(_Cut):
+        train(pictures, tmp_path / "cut", TINY, val=pictures, watch=cut)
+    assert (tmp_path / "cut" / CHECKPOINT).is_file()
+    seen: list[int] = []
+    train(
+        pictures, tmp_path / "cut", TINY, val=pictures, watch=lambda n, b, of, loss: seen.append(n)
+    )
+    assert set(seen) == {1}
+    whole, resumed = (weights(tmp_path / name / NETWORK) for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    with (tmp_path / "cut/metrics.csv").open() as stream:
+        assert [row["pass"] for row in csv.DictReader(stream)] == ["1", "2"]
+    assert list((tmp_path / "cut/tensorboard").iterdir())
+
+
+@pytest.mark.slow
+def test_it_learns_to_tell_products_apart(shop: Path, tmp_path: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    losses: list[float] = []
+    recipe = from_plain(TINY.as_plain() | {"passes": 24, "colour_weight": 0.0})
+    trained = train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: losses.append(loss))
+    assert losses[-1] < 0.7 * losses[0]
+    skus, crops = plain(pictures, recipe.side, recipe.fit)
+    with torch.inference_mode():
+        rows = trained.embedder(torch.from_numpy(np.stack(list(crops)))).numpy()
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-4)
+    near = (rows @ rows.T - 2 * np.eye(len(rows))).argmax(axis=1)
+    names = np.array(skus)
+    assert (names[near] == names).mean() > 0.7
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(shop: Path, tmp_path: Path) -> None:
+    settings = "--backbone mobilenetv3_small_050 --scratch --side 56 --dim 16 --passes 1"
+    settings += " --products 3 --each 2 --loss triplet"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "edge", "models", "train", "--catalogue", str(shop / "catalog.csv")]
+    command += ["--pictures", str(shop / "train"), "--out", str(tmp_path), *settings.split()]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    trained = open_trained(tmp_path / NETWORK)
+    assert trained.skus == tuple(f"p{number}" for number in range(PRODUCTS))
+    assert trained.recipe.losses == (Term("triplet", 1.0),)
+
+
+def test_a_folder_of_another_training_is_left_alone(shop: Path, tmp_path: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    recipe = from_plain(TINY.as_plain() | {"passes": 1})
+    train(pictures, tmp_path, recipe)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(pictures, tmp_path, from_plain(recipe.as_plain() | {"dim": 8}))
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    (tmp_path / CHECKPOINT).write_bytes(before[:1000])
+    with pytest.raises(CheckpointError, match="delete it"):
+        train(pictures, tmp_path, recipe)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(RecipeError, match="multiple of 56"):
+        Recipe(side=100)
+    with pytest.raises(RecipeError, match="two pictures"):
+        Recipe(pictures=1)
+    with pytest.raises(RecipeError, match="no setting"):
+        from_plain({"colour": 1})
+    assert from_plain(Recipe().as_plain()) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--backbone", "nonsense"], "no network 'nonsense'"),
+        (["--loss", "nonsense"], "no loss 'nonsense'"),
+        (["--loss", "triplet:much"], "NAME:WEIGHT"),
+        (["--side", "57"], "multiple of 56"),
+    ],
+)
+def test_the_command_says_what_cannot_be(
+    shop: Path, tmp_path: Path, given: list[str], said: str
+) -> None:
+    arguments = ["models", "train", "--catalogue", str(shop / "catalog.csv"), "--scratch"]
+    arguments += ["--pictures", str(shop / "train"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*arguments, *given])
+    assert done.exit_code == 2
+    assert said in done.output
