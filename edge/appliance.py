@@ -82,6 +82,7 @@ class Appliance:
         self._open_stages(config, sources, serving)
         self.agent = self._agent(config, serving) if config.sync.enabled else None
         self.storefront.link = self.agent
+        self.storefront.retention = self.retention
         serving.when_served = self._use
         self.installer = None
         if slots is not None and self.agent is not None:

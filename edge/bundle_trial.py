@@ -61,9 +61,14 @@ class Trial:
     def close(self) -> None:
         """End a process that was prepared for nothing."""
         if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
+            child, self._child = self._child, None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            # Not read to their end: whoever else holds them open would be waited for.
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
+            child.wait()
 
     def __call__(self, folder: Path) -> float:
         """Give milliseconds a crop that a bundle takes in its self-test on this box.

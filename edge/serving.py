@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from cloud_sync.messages import BundleMeasures
