@@ -56,7 +56,8 @@ class Settings:
 
     recipe: Recipe = field(default_factory=Recipe)
     tuned_share: float = 1.0
-    bits: int = 8
+    beside_published: bool = False
+    bits: int = 16
     views: int = 3
     changes_weight: float = 0.3
     unseen_weight: float = 1.0
@@ -111,7 +112,7 @@ def build_default(
     recipe = settings.recipe
     say(f"training {recipe.backbone} on {len(material.train)} products, in {work}")
     trained = train(material.train, work, recipe, val=material.val, watch=watch)
-    network = twin_of(trained, settings)
+    network = network_of(trained, settings)
     projection = learn_projection(network, material, settings, say)
     network.project_with(torch.from_numpy(projection.weight), torch.from_numpy(projection.bias))
     return bundle_of(destination, network, material, opens, gate, settings, say)
@@ -161,8 +162,8 @@ def bundle_of(
         return write_bundle(destination, draft, replace=True)
 
 
-def twin_of(trained: Trained, settings: Settings) -> Embedder:
-    """Put a trained trunk, drawn back a little, beside the published one; no projection yet.
+def network_of(trained: Trained, settings: Settings) -> Embedder:
+    """Draw a trained trunk back a little, or put it beside the published one; no projection yet.
 
     Weights between trained and published ones generalise better than either (WiSE-FT, Wortsman et
     al. 2022).
@@ -174,8 +175,8 @@ def twin_of(trained: Trained, settings: Settings) -> Embedder:
     start, end = published.state_dict(), cast(Trunk, trained.embedder.trunk).state_dict()
     share = settings.tuned_share
     tuned.load_state_dict({k: torch.lerp(start[k], end[k], share) for k in start})
-    twin = Twin(tuned, published, recipe.frozen_stages)
-    return Embedder(twin, recipe.dim, colour_weight=recipe.colour_weight).eval()
+    trunk = Twin(tuned, published, recipe.frozen_stages) if settings.beside_published else tuned
+    return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight).eval()
 
 
 def learn_projection(

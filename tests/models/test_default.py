@@ -20,7 +20,7 @@ from edge.gate import Gate  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
-from models.default import Material, Settings, build_default, twin_of  # noqa: E402
+from models.default import Material, Settings, build_default, network_of  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
 from models.recipe import Recipe  # noqa: E402
 from models.selftest import drawn  # noqa: E402
@@ -88,7 +88,9 @@ def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Pa
     images = torch.rand(2, 3, 56, 56) * 2 - 1
     with torch.inference_mode():
         half, whole = (
-            twin_of(trained, Settings(recipe=SMALL, tuned_share=share)).trunk(images)
+            network_of(
+                trained, Settings(recipe=SMALL, tuned_share=share, beside_published=True)
+            ).trunk(images)
             for share in (0.0, 1.0)
         )
         own = trained.embedder.trunk(images)
