@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_failures_count_before_success_and_time() -> None:
     # Devices that are offline hold nothing up; a stage of nothing but those waits.
     assert verdict(plan, Count(10, 3, 0, 3, 3), 60.0) == "advance"
     assert verdict(plan, Count(10, 0, 0, 0, 0), 10**6) is None
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker of a test's own: what another test's fleet left retained is not this hub's."""
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(broker: Broker, tmp_path: Path) -> Iterator[HubProcess]:
+    running = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
+    yield running
+    running.stop()
 
 
 @pytest.fixture
