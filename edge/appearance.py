@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Kind
-from edge.motion import WELL_LIT
+from edge.lighting import lighting
 
 Picture = NDArray[np.uint8]
 SCALES = np.round(np.arange(0.82, 1.221, 0.02), 3)
@@ -131,7 +131,7 @@ def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> boo
 
 def _light(before: Picture, after: Picture) -> float:
     """Return how light the place is, 1 for a well lit one: a dark picture has weaker edges."""
-    return min(1.0, max(0.35, 0.5 * float(before.mean() + after.mean()) / WELL_LIT))
+    return lighting(0.5 * float(before.mean() + after.mean()))
 
 
 def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> bool:
@@ -213,17 +213,22 @@ def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -
 
 def light_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
     """Return by how much brighter the inside is before than after, against its surroundings."""
-    width = max(3, round(min(mask.shape) / 10))
-    inside = mask > 0
-    ring = (cv2.dilate(mask, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~inside
+    greys = [_grey(picture) for picture in (before, after)]
     darker = []
-    for where in (inside, ring):
+    for where in (mask > 0, _ring(mask, 1 / 10)):
         if not where.any():
             darker.append(0.0)
             continue
-        was, now = (float(_grey(picture)[where].mean()) + 1.0 for picture in (before, after))
+        was, now = (float(grey[where].mean()) + 1.0 for grey in greys)
         darker.append(float(np.log(was / now)))
     return darker[0] - darker[1]
+
+
+def _ring(mask: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
+    """Return what surrounds a region, as far as this share of the picture's smaller side."""
+    width = max(3, round(min(mask.shape) * share))
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    return np.asarray((cv2.dilate(mask, kernel) > 0) & (mask == 0))
 
 
 def _grey(picture: Picture) -> NDArray[np.float32]:
@@ -232,9 +237,7 @@ def _grey(picture: Picture) -> NDArray[np.float32]:
 
 def colour_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
     """Return in which picture the inside is less like its surroundings: 1 before, -1 after."""
-    width = max(3, round(min(mask.shape) / 12))
-    inside = mask > 0
-    ring = (cv2.dilate(mask, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~inside
+    inside, ring = mask > 0, _ring(mask, 1 / 12)
     if inside.sum() < 20 or ring.sum() < 20:
         return 0.0
     unlike = []

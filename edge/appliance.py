@@ -68,7 +68,8 @@ class Appliance:
 
     def _open(self, config: Config) -> None:
         packaged = config.bundle.path or DEFAULT_BUNDLE
-        load_bundle(packaged)  # whatever else runs, this has to be there to go back to
+        # Whatever else runs, this has to be there to go back to.
+        fallback = load_bundle(packaged)
         sources = []
         for camera in config.cameras:
             sources.append(open_source(camera))
@@ -78,7 +79,7 @@ class Appliance:
                 check_inside(camera.zones, width, height)
         self._parts.callback(_lock(config.device.state_dir).close)
         slots, runtime = open_slots(config), config.gate.runtime
-        serving = Serving(packaged, first_recogniser(slots, packaged, runtime), runtime)
+        serving = Serving(packaged, first_recogniser(slots, fallback, runtime), runtime)
         self._open_stages(config, sources, serving)
         self.agent = self._agent(config, serving) if config.sync.enabled else None
         self.storefront.link = self.agent
@@ -117,7 +118,6 @@ class Appliance:
         )
         self.page = StatusServer(self.storefront, config.status.host, config.status.port)
         self._parts.callback(self.page.stop)
-        self.storefront.retention = self.retention
 
     def _retention(self, config: Config) -> Retention:
         needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.align import gain, translate
-from edge.motion import WELL_LIT, Motion
+from edge.lighting import lighting
+from edge.motion import Motion
 
 MOVED_MARGIN = np.ones((7, 7), np.uint8)
 BLEND = 0.2
@@ -111,8 +112,7 @@ class Background:
 
     def _light(self) -> float:
         """Return how well lit the picture is, 1 for well: a dark one has smaller differences."""
-        level = float(np.clip(self.current[::8, ::8].mean() / WELL_LIT, 0.35, 1.0))
-        return level
+        return lighting(float(self.current[::8, ::8].mean()))
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light."""

@@ -160,8 +160,8 @@ def structural(
     mean_1, mean_2 = cv2.blur(first, side), cv2.blur(second, side)
     spread_1 = np.maximum(cv2.blur(first * first, side) - mean_1 * mean_1, 0)
     spread_2 = np.maximum(cv2.blur(second * second, side) - mean_2 * mean_2, 0)
-    together_ = cv2.blur(first * second, side) - mean_1 * mean_2
-    alike = together_ / np.sqrt(spread_1 * spread_2 + PLAIN**4)
+    shared = cv2.blur(first * second, side) - mean_1 * mean_2
+    alike = shared / np.sqrt(spread_1 * spread_2 + PLAIN**4)
     found: NDArray[np.float32] = apart * np.clip(1.0 - alike, 0.0, 1.0)
     return found
 

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.align import Aligner, translate
+from edge.lighting import lighting
 
 NOISE_FLOOR = 1.0
-WELL_LIT = 150.0
-"""Mean grey level of a well lit picture; in a darker one the same things differ by less."""
 REALIGN_S = 10.0
 STEADY = 0.2
 
@@ -127,7 +126,7 @@ class MotionGate:
         spread = typical if typical >= 2 else float(np.mean(np.minimum(sample, 4)))
         self._noise += 0.1 * (max(NOISE_FLOOR, spread) - self._noise)
         difference = cv2.blur(difference, (3, 3))
-        light = min(1.0, max(0.35, float(grey[::8, ::8].mean()) / WELL_LIT))
+        light = lighting(float(grey[::8, ::8].mean()))
         limit = self._sensitivity * light + 3.0 * (self._noise - NOISE_FLOOR)
         if self._shake > 0 and self._edges is not None:
             tolerance = (limit + 0.6 * self._edges).astype(np.uint8)

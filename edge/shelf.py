@@ -161,7 +161,8 @@ class Shelf:
 
     def _items(self, parts: Sequence[Region]) -> list[Region]:
         """Return the parts that can be items: not too large, and no arms."""
-        largest = self._limits.max_item * self._masks[0].size
+        height, width = self._background.shape
+        largest = self._limits.max_item * height * width
         return [part for part in parts if not part.at_border and part.box_area <= largest]
 
     def _learn_unknown(self, frame: Frame, motion: Motion, settled: NDArray[np.bool_]) -> None:

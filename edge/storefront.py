@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cloud_sync.messages import CloseSession, Command, Nearest, OpenSession, Reply, SettleItem
 from edge.bookkeeper import Booked, Bookkeeper
@@ -20,6 +19,7 @@ from edge.cart import Cart, Reason, Review
 from edge.evidence import EvidenceFolder
 from edge.gate import Candidate
 from edge.ledger import Ledger, LedgerError, SessionError, SettleError
+from edge.shop_parts import HasProblems, Link, Updates
 from edge.status import view
 from edge.status.app import Refused
 from edge.status.picture import CameraPicture
@@ -39,7 +39,6 @@ REASONS = {
     Reason.NOTHING_TO_RETURN: "It was put back, but is not in the cart.",
 }
 
-
 UPDATES = {
     "fetching": "Fetching {bundle}: {share:.0%}.",
     "testing": "Trying {bundle} out.",
@@ -47,71 +46,6 @@ UPDATES = {
     "refused": "Refused {bundle}: {reason}.",
     "rolled_back": "Took {bundle} back: {reason}.",
 }
-
-
-class LinkState(Protocol):
-    """How the line to the hub is: `cloud_sync.device.agent.LinkState`."""
-
-    @property
-    def up(self) -> bool:
-        """Connected."""
-        ...
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong, for a person."""
-        ...
-
-
-class Link(Protocol):
-    """The line to the hub: `cloud_sync.device.agent.Agent`."""
-
-    @property
-    def state(self) -> LinkState:
-        """How the line is; never blocks."""
-        ...
-
-
-class HasProblems(Protocol):
-    """A part that says what is wrong with it: `edge.retention.Retention`."""
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Sentences for the page; empty while all is well."""
-        ...
-
-
-class UpdateState(Protocol):
-    """How the bundles are: `cloud_sync.device.installer.Status`."""
-
-    @property
-    def phase(self) -> str:
-        """How far the wanted bundle is."""
-        ...
-
-    @property
-    def bundle(self) -> str | None:
-        """Its name and version, None where it wants none."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it was refused or taken back, for a person."""
-        ...
-
-    @property
-    def share(self) -> float:
-        """How much of what has to be fetched is there, in [0, 1]."""
-        ...
-
-
-class Updates(Protocol):
-    """What brings new bundles: `cloud_sync.device.installer.Installer`."""
-
-    @property
-    def status(self) -> UpdateState:
-        """How the bundles are; never blocks."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from edge.config import Config
 from edge.embed import Recogniser
 from edge.runtime import RuntimeUnavailable
 from edge.serving import Serving
-from models.bundle import BundleError, load_bundle
+from models.bundle import Bundle, BundleError, load_bundle
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def open_slots(config: Config) -> Slots | None:
     return slots
 
 
-def first_recogniser(slots: Slots | None, packaged: Path, runtime: str) -> Recogniser:
+def first_recogniser(slots: Slots | None, packaged: Bundle, runtime: str) -> Recogniser:
     """Open the bundle to begin with: the slot's, where that cannot be the one before, ... packaged.
 
     Raises BundleError or RuntimeUnavailable where not even the packaged one can be opened.
@@ -54,7 +54,8 @@ def first_recogniser(slots: Slots | None, packaged: Path, runtime: str) -> Recog
     while True:
         chosen = None if slots is None else slots.current
         try:
-            return Recogniser(load_bundle(chosen or packaged), runtime=runtime)
+            bundle = load_bundle(chosen) if chosen else packaged
+            return Recogniser(bundle, runtime=runtime)
         except (BundleError, RuntimeUnavailable) as error:
             if slots is None or chosen is None:
                 raise

@@ -61,7 +61,7 @@ def train(material: Path, out: Path, plan: Plan) -> Path:
     if last.is_file() and _unfinished(last):
         YOLO(last).train(resume=True)
         return last
-    network = YOLO(plan.weights or NETWORK, task="detect")
+    network = _network(plan.weights)
     network.train(
         trainer=_trainer(plan.start, material / "train"),
         data=str(data),
@@ -76,6 +76,14 @@ def train(material: Path, out: Path, plan: Plan) -> Path:
         **SETTINGS,
     )
     return last
+
+
+def _network(weights: Path | None) -> YOLO:
+    """Open what was trained before, or an untrained network. Raises MaterialError."""
+    try:
+        return YOLO(weights or NETWORK, task="detect")
+    except Exception as error:  # the library raises whatever a strange file leads it to
+        raise MaterialError(f"{weights or NETWORK}: no weights of a detector: {error}") from error
 
 
 SETTINGS: dict[str, Any] = {

@@ -16,7 +16,11 @@ def fold_batch_norms(module: nn.Module) -> None:
     children = list(module.named_children())
     for (name, first), (next_name, second) in itertools.pairwise(children):
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(first, second))
+            fused = fuse_conv_bn_eval(first, second)
+            # The new bias stands for the batch norm's shift, and learns as that would.
+            assert fused.bias is not None
+            fused.bias.requires_grad_(first.weight.requires_grad)
+            setattr(module, name, fused)
             # timm's batch norm carries the activation with it.
             setattr(module, next_name, getattr(second, "act", nn.Identity()))
     for _, child in module.named_children():

@@ -30,7 +30,8 @@ class Processes:
         if self.count == 1:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices)
+        # A network of timm may bring a head that nothing here asks, so that it gets no gradient.
+        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class Recipe:
     colour_weight: what the colours count beside the trunk's features.
     losses: what is minimised, added up.
     passes: how often every picture is seen.
+    small_side, small_passes: the first so many passes see pictures of this side, since what is
+        learned from small ones is learned sooner (progressive resizing, Tan & Le 2021).
     products, pictures: P and K of a batch.
     learning_rate: of the last stage; each stage before it learns `fade` times as fast.
     pull: how hard weights are drawn to where they started (L2-SP, Li et al. 2018).
@@ -42,6 +44,8 @@ class Recipe:
     colour_weight: float = 1.5
     losses: tuple[Term, ...] = (Term(SOFTMAX), Term(TRIPLET, 0.25))
     passes: int = 10
+    small_side: int = 168
+    small_passes: int = 0
     products: int = 16
     pictures: int = 4
     learning_rate: float = 2.5e-4
@@ -54,15 +58,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise RecipeError for what cannot be."""
-        for name in ("passes", "side", "dim", "products", "pictures"):
+        for name in ("passes", "side", "small_side", "dim", "products", "pictures"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}, must be at least 1")
         if self.pictures < 2 or self.products < 2:
             raise RecipeError("a batch needs two products and two pictures of each, or more")
-        if self.colour_weight and self.side % 56:
-            raise RecipeError(f"side is {self.side}; with colours it must be a multiple of 56")
+        for name in ("side", "small_side"):
+            if self.colour_weight and getattr(self, name) % 56:
+                raise RecipeError(
+                    f"{name} is {getattr(self, name)}; with colours it must be a multiple of 56"
+                )
         if not 0 <= self.average < 1 or self.learning_rate <= 0:
             raise RecipeError("average must lie in [0, 1), the learning rate above 0")
+
+    def side_in(self, number: int) -> int:
+        """Return the side of the pictures of a pass, counted from 0."""
+        return self.small_side if number < self.small_passes else self.side
 
     @property
     def weights_path(self) -> Path | None:

@@ -171,8 +171,9 @@ class _Training:
 
     def _one_pass(self, learner: nn.Module, number: int, watch: Watch) -> float:
         recipe = self._recipe
+        side = recipe.side_in(number)
         batches = Batches(
-            recipe.products, recipe.pictures, recipe.side, recipe.fit, recipe.seed, recipe.workers
+            recipe.products, recipe.pictures, side, recipe.fit, recipe.seed, recipe.workers
         )
         loader = one_pass(self._pictures, batches, number, self._ours.rank, self._ours.count)
         learner.train()

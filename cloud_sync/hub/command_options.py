@@ -100,7 +100,13 @@ def broker_options(command: Command) -> Command:
         click.option("--broker-key", type=file, help="Our key for the broker."),
         click.option("--broker-cert", type=file, help="Our certificate for the broker."),
         click.option("--broker-ca", type=file, help="Who signed the broker's certificate: TLS."),
-        click.option("--broker-port", default=1883, show_default=True, help="The broker's port."),
+        click.option(
+            "--broker-port",
+            default=1883,
+            show_default=True,
+            type=click.IntRange(1, 65535),
+            help="The broker's port.",
+        ),
         click.option(
             "--broker-host", default="127.0.0.1", show_default=True, help="The broker's host."
         ),

@@ -35,14 +35,10 @@ def open_database(url: str) -> Engine:
         backend = parsed.get_backend_name()
         if backend not in KNOWN:
             raise DatabaseError(f"database {backend!r}: the hub knows {' and '.join(KNOWN)}")
-        if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         waits = {} if backend == "sqlite" else {"connect_args": {"connect_timeout": 10}}
         engine = create_engine(parsed, pool_pre_ping=backend != "sqlite", **waits)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise DatabaseError(f"database {_shown(url)}: {error}") from error
-    except OSError as error:
-        raise DatabaseError(f"database {_shown(url)}: {error.strerror}") from error
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -50,18 +46,26 @@ def open_database(url: str) -> Engine:
 
 def migrate(engine: Engine) -> str:
     """Bring the schema to this version's; give the revision. Raises DatabaseError."""
+    file = _file(engine)
     try:
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
             configuration = _configuration()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database cannot be migrated: {error}") from error
+    except OSError as error:
+        raise DatabaseError(f"database {file}: {error.strerror}") from error
     return latest_revision()
 
 
 def check(engine: Engine) -> None:
     """Make sure that the database answers and has this version's schema. Raises DatabaseError."""
+    file = _file(engine)
+    if file is not None and not file.exists():
+        raise DatabaseError(f"{file}: no database yet: run `shelfgate hub migrate`")
     try:
         with engine.connect() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
@@ -72,6 +76,14 @@ def check(engine: Engine) -> None:
             f"the database's schema is {revision or 'empty'}, this hub needs {latest_revision()}: "
             "run `shelfgate hub migrate`"
         )
+
+
+def _file(engine: Engine) -> Path | None:
+    """Return the file an engine keeps its rows in; None for a server or for memory."""
+    name = engine.url.database
+    if engine.url.get_backend_name() != "sqlite" or name in (None, "", ":memory:"):
+        return None
+    return Path(str(name))
 
 
 def latest_revision() -> str:

@@ -28,8 +28,9 @@ TOPIC = "shelfgate/v1/store-1/box-1/events"
 
 def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
     engine = open_database(str(tmp_path / "hub.db"))
-    with pytest.raises(DatabaseError, match="shelfgate hub migrate"):
+    with pytest.raises(DatabaseError, match="no database yet: run `shelfgate hub migrate`"):
         check(engine)
+    assert not list(tmp_path.iterdir())
     migrate(engine)
     migrate(engine)
     check(engine)

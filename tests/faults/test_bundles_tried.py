@@ -235,11 +235,11 @@ def test_an_installed_one_that_cannot_be_opened_is_passed_over(
             slots.commit()
     slots = Slots(tmp_path / "bundles", load_bundle)
     assert slots.state.current == "b"
-    recogniser = first_recogniser(slots, packaged.path, "openvino")
+    recogniser = first_recogniser(slots, packaged, "openvino")
     assert (recogniser.bundle.version, slots.state.current) == (1, "a")
     assert "OpenVINO cannot read it" in slots.state.refused[0].reason
     slots.pass_over("and this one too")
-    assert first_recogniser(slots, packaged.path, "openvino").bundle.version == 0
+    assert first_recogniser(slots, packaged, "openvino").bundle.version == 0
 
 
 @pytest.mark.slow

@@ -176,6 +176,16 @@ def test_bad_input_is_one_line_and_exit_code_two(
     assert not list(tmp_path.iterdir())
 
 
+def test_training_says_which_weights_it_cannot_go_on_from(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics", reason="needs the train extra")
+    (tmp_path / "data.yaml").write_text("names: [product, hand, person]")
+    (tmp_path / "letter.txt").write_text("Dear shop,")
+    where = ("train", "--material", tmp_path, "--out", tmp_path / "run")
+    done = run(*where, "--weights", tmp_path / "letter.txt")
+    assert (done.exit_code, "letter.txt: no weights of a detector" in done.output) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_material_is_made_trained_exported_and_judged(tmp_path: Path, shared_data: Path) -> None:
     pytest.importorskip("ultralytics")

@@ -18,6 +18,7 @@ pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 
 from edge.cli import main  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
+from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
 from models.losses import Term  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
@@ -94,7 +95,7 @@ def test_cut_off_in_a_pass_it_goes_on_as_if_it_had_not_been(shop: Path, tmp_path
 def test_it_learns_to_tell_products_apart(shop: Path, tmp_path: Path) -> None:
     pictures = find_pictures([shop / "train"])
     losses: list[float] = []
-    recipe = from_plain(TINY.as_plain() | {"passes": 24, "colour_weight": 0.0})
+    recipe = from_plain(TINY.as_plain() | {"passes": 72, "colour_weight": 0.0})
     trained = train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: losses.append(loss))
     assert losses[-1] < 0.7 * losses[0]
     skus, crops = plain(pictures, recipe.side, recipe.fit)
@@ -150,6 +151,21 @@ def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(RecipeError, match="no setting"):
         from_plain({"colour": 1})
     assert from_plain(Recipe().as_plain()) == Recipe()
+
+
+def test_the_first_passes_see_smaller_pictures() -> None:
+    recipe = Recipe(side=224, small_side=168, small_passes=2)
+    assert [recipe.side_in(number) for number in range(4)] == [168, 168, 224, 224]
+    with pytest.raises(RecipeError, match="small_side is 100"):
+        Recipe(small_side=100)
+
+
+def test_of_published_weights_all_learn_that_are_not_frozen() -> None:
+    trunk = open_trunk("lite0")
+    assert all(weight.requires_grad for weight in trunk.parameters())
+    trunk.freeze(3)
+    learn = [any(p.requires_grad for p in stage.parameters()) for stage in trunk.stages]
+    assert learn == [number >= 3 for number in range(len(trunk.stages))]
 
 
 @pytest.mark.parametrize(
