@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.faces import FACES, Faces
 from edge.gate import Gate
 from models import selftest
@@ -67,14 +70,7 @@ def enrol_products(
         started = time.perf_counter()
         if sku not in catalogue:
             raise BundleError(f"{Path(paths[0]).parent}: sku {sku!r} is not in the catalogue")
-        usable, unreadable = [], []
-        for path in paths:
-            try:
-                usable.append((path, read_picture(path)))
-            except PictureError as error:
-                unreadable.append(str(error))
-        if not usable:
-            raise PictureError(unreadable[0])
+        usable, unreadable = _usable(paths)
         enrolment = enrol_one(sku, [picture for _, picture in usable], embedder, table)
         looks[sku] = enrolment.looks
         table = table.with_products({sku: enrolment.looks})
@@ -85,23 +81,47 @@ def enrol_products(
         beside = faces.beside(face, enrolment.confused_with)
         took = round(time.perf_counter() - started, 3)
         reports.append(replace(report, beside=beside, seconds=took))
-    added = {sku: catalogue[sku] for sku in looks}
-    products = Catalogue(added.values()) if fresh else bundle.catalogue.merged(added)
     if not looks:
         raise PictureError("no pictures to enrol")
+    added = {sku: catalogue[sku] for sku in looks}
+    products = Catalogue(added.values()) if fresh else bundle.catalogue.merged(added)
+    changed = Group(group.name, group.model, table)
+    return _next_version(bundle, changed, products, faces.files, fresh=fresh), reports
+
+
+def _usable(paths: Sequence[Path]) -> tuple[list[tuple[Path, NDArray[np.uint8]]], list[str]]:
+    """Read pictures; return those that can be read, and what is wrong with the others.
+
+    Raises PictureError where none can.
+    """
+    usable, unreadable = [], []
+    for path in paths:
+        try:
+            usable.append((path, read_picture(path)))
+        except PictureError as error:
+            unreadable.append(str(error))
+    if not usable:
+        raise PictureError(unreadable[0])
+    return usable, unreadable
+
+
+def _next_version(
+    bundle: Bundle, group: Group, products: Catalogue, faces: Mapping[str, bytes], *, fresh: bool
+) -> Draft:
+    """Put a group that changed into a bundle, with the faces of the products it then has."""
     kept = [other for other in bundle.groups if other.name != group.name]
     if fresh:
         kept = [
             Group(g.name, g.model, build_table({}, g.table.dim, g.table.thresholds)) for g in kept
         ]
-    draft = with_group(bundle, Group(group.name, group.model, table))
+    draft = with_group(bundle, group)
     files = {
         name: content
-        for name, content in {**draft.files, **faces.files}.items()
+        for name, content in {**draft.files, **faces}.items()
         if not name.startswith(f"{FACES}/") or Path(name).stem in products
     }
     whole = replace(draft, catalogue=products, groups=[draft.groups[0], *kept], files=files)
-    return rerouted(whole), reports
+    return rerouted(whole)
 
 
 def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:

@@ -51,14 +51,14 @@ class Trunk(nn.Module):
 
 
 class Twin(nn.Module):
-    """Tuned stages and the published ones side by side, over the first stages, which they share.
+    """A tuned and a published network side by side; of one kind, they may share their first stages.
 
     The tuned half knows the products it was trained on; the published half sees what it was never
     told to overlook, which is what newcomers differ by.
     """
 
     def __init__(self, tuned: Trunk, published: Trunk, shared: int) -> None:
-        """Take two trunks of one kind whose first `shared` stages are the same."""
+        """Take two trunks whose first `shared` stages are the same."""
         super().__init__()
         self.shared = tuned.stages[:shared]
         self.tuned = tuned.stages[shared:]

@@ -52,11 +52,19 @@ _LICENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the default model is made; what was chosen by figures says so in docs/results.md."""
+    """How the default model is made; what was chosen by figures says so in docs/results.md.
+
+    tuned_share: how far the weights go from the published ones, 0, to the trained ones, 1.
+    beside: name of a backbone that stands beside the tuned one as it was published; "" for none.
+    bits: what a weight is stored in. views: changed views of each photograph, for the projection.
+    changes_weight, unseen_weight, drawn_weight, shrinkage: as for `models.whitening`.
+    handicap: of the products that were trained on; see `models.handicap`.
+    """
 
     recipe: Recipe = field(default_factory=Recipe)
     tuned_share: float = 1.0
-    beside_published: bool = False
+    beside: str = ""
+    handicap: float = 0.0
     bits: int = 16
     views: int = 3
     changes_weight: float = 0.3
@@ -175,7 +183,11 @@ def network_of(trained: Trained, settings: Settings) -> Embedder:
     start, end = published.state_dict(), cast(Trunk, trained.embedder.trunk).state_dict()
     share = settings.tuned_share
     tuned.load_state_dict({k: torch.lerp(start[k], end[k], share) for k in start})
-    trunk = Twin(tuned, published, recipe.frozen_stages) if settings.beside_published else tuned
+    trunk: Trunk | Twin = tuned
+    if settings.beside == recipe.backbone:
+        trunk = Twin(tuned, published, recipe.frozen_stages)
+    elif settings.beside:
+        trunk = Twin(tuned, open_trunk(settings.beside).eval(), shared=0)
     return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight).eval()
 
 
@@ -246,6 +258,7 @@ def calibrated_table(
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
     table = build_table({k: looks_of(v) for k, v in train.items()}, settings.recipe.dim, SAFE)
+    table = table.with_handicap(train, settings.handicap)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
     photographed = calibrate.Kind(
@@ -278,6 +291,7 @@ def calibrated_table(
         shown = [sku for sku, block in val.items() for _ in block]
         learned = with_gap(table, embedder, material.packshots, photographs, shown)
         whole = replace(whole, gap=learned.gap)
+    whole = whole.with_handicap(train, settings.handicap)
     return found, whole.with_thresholds(found.thresholds, found.yardstick)
 
 

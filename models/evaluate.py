@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,16 @@ def evaluated(task: Task, embedder: Embeds, gate: MakesGate) -> Evaluation:
     seconds = time.perf_counter() - started
     strangers, _ = _ask(task.unknown, embedder, judge.decide)
     tracks = _tracks(answers, rows, judge.decide)
-    left_out = _left_out(answers, rows, table, gate)
+    found = Evaluation({}, table, answers, strangers, tracks, _left_out(answers, rows, table, gate))
+    return replace(found, figures=_figures(found, task, seconds))
+
+
+def _figures(found: Evaluation, task: Task, seconds: float) -> dict[str, Any]:
+    """Count what came out. seconds: what asking the queries took."""
+    answers, strangers, tracks, table = found.answers, found.strangers, found.tracks, found.table
     trained = [answer for answer in answers if answer.sku in task.trained]
     untrained = [answer for answer in answers if answer.sku not in task.trained]
-    figures = {
+    return {
         "accuracy": {
             "trained": _share([answer.first_right for answer in trained]),
             "untrained": _share([answer.first_right for answer in untrained]),
@@ -148,13 +154,12 @@ def evaluated(task: Task, embedder: Embeds, gate: MakesGate) -> Evaluation:
             "selective": _selective(tracks),
             "count": len(tracks),
         },
-        "left_out": _unknown(answers, left_out),
+        "left_out": _unknown(answers, found.left_out),
         "risk_coverage": [
             {"coverage": round(coverage, 4), "risk": round(risk, 4)}
             for coverage, risk in thinned(risk_coverage(answers))
         ],
     }
-    return Evaluation(figures, table, answers, strangers, tracks, left_out)
 
 
 def risk_coverage(answers: Sequence[Answer]) -> list[tuple[float, float]]:

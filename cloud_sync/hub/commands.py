@@ -121,20 +121,10 @@ def serve(
     click.echo(json.dumps({"api": url}) if as_json else f"The hub's API is at {url}/docs")
     sys.stdout.flush()
     courier = Courier(broker.host, broker.port, worker, broker.certificates)
-    ingest: Ingest | Workers | None = None
-    if workers == 1:
-        ingest = Ingest(
-            Store(engine, pictures=pictures), broker.host, broker.port, worker, broker.certificates
-        )
-    elif workers > 1:
-        names = [f"{worker}.{number + 1}" for number in range(workers)]
-        # A database's address may hold a password, and arguments are for everybody to see.
-        environment = {**os.environ, options.DATABASE_VARIABLE: database}
-        command = ["hub", "ingest", "--until-input-ends", "--evidence", evidence, *broker.arguments]
-        ingest = Workers(names, command, environment)
+    inside = Store(engine, pictures=pictures) if workers == 1 else None
     app = create_app(
         engine,
-        ingest,
+        _ingest(inside, workers, worker, broker, database, evidence),
         courier,
         enrolments=enrolments,
         evidence=EvidenceRoom(engine, pictures),
@@ -151,6 +141,21 @@ def serve(
     )
     with giving_out(repository, broker, worker):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _ingest(
+    inside: Store | None, workers: int, name: str, broker: BrokerLine, database: str, evidence: str
+) -> Ingest | Workers | None:
+    """Make what takes events in: one worker in this process, several of their own, or none."""
+    if inside is not None:
+        return Ingest(inside, broker.host, broker.port, name, broker.certificates)
+    if workers == 0:
+        return None
+    names = [f"{name}.{number + 1}" for number in range(workers)]
+    # A database's address may hold a password, and arguments are for everybody to see.
+    environment = {**os.environ, options.DATABASE_VARIABLE: database}
+    command = ["hub", "ingest", "--until-input-ends", "--evidence", evidence, *broker.arguments]
+    return Workers(names, command, environment)
 
 
 @hub.command()

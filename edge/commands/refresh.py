@@ -15,11 +15,11 @@ from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, s
 from edge.embed import Embedder, open_embedder
 from edge.gate import Gate
 from edge.settled import SettledError, settled_pictures
-from models.bundle import Group, Model, load_bundle
+from models.bundle import Bundle, Group, Model, load_bundle
 from models.bundle_writer import draft_of
 from models.catalogue import read_catalogue
 from models.pictures import find_pictures
-from models.refresh import Bar, Frozen, Pictures, Tools, refresh
+from models.refresh import Bar, Frozen, Pictures, Refreshed, Tools, refresh
 from models.refresh_report import refresh_page
 from models.releases import Releases
 
@@ -90,18 +90,7 @@ def refresh_command(
         )
         bundle = releases.publish(outcome.draft) if outcome.draft is not None else champion
         releases.take(outcome.taken)
-        told = {
-            "bundle": str(bundle.path),
-            "version": bundle.version,
-            "published": outcome.draft is not None,
-            "steps": [asdict(step) for step in outcome.steps],
-        }
-        title = (
-            f"{bundle.bundle_id}: {'published' if told['published'] else 'kept'} {bundle.version}"
-        )
-        came = sum(map(len, arrivals.values()))
-        page = refresh_page(outcome.steps, title, f"{came} pictures of {len(arrivals)} products")
-        told["report"] = str(releases.report(told, page))
+        told = _reported(releases, bundle, outcome, arrivals)
     except SettledError as error:
         raise BadInput(str(error)) from error
     except PROBLEMS as error:
@@ -109,6 +98,22 @@ def refresh_command(
     for step in outcome.steps:
         say(f"{step.what}: {step.why}")
     show(told if as_json else {k: v for k, v in told.items() if k != "steps"}, as_json)
+
+
+def _reported(
+    releases: Releases, bundle: Bundle, outcome: Refreshed, arrivals: Pictures
+) -> dict[str, Any]:
+    """Write the report of a refresh; return what it says, and where it lies."""
+    told = {
+        "bundle": str(bundle.path),
+        "version": bundle.version,
+        "published": outcome.draft is not None,
+        "steps": [asdict(step) for step in outcome.steps],
+    }
+    title = f"{bundle.bundle_id}: {'published' if told['published'] else 'kept'} {bundle.version}"
+    came = sum(map(len, arrivals.values()))
+    page = refresh_page(outcome.steps, title, f"{came} pictures of {len(arrivals)} products")
+    return told | {"report": str(releases.report(told, page))}
 
 
 class _Opened:

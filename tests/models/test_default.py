@@ -88,9 +88,9 @@ def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Pa
     images = torch.rand(2, 3, 56, 56) * 2 - 1
     with torch.inference_mode():
         half, whole = (
-            network_of(
-                trained, Settings(recipe=SMALL, tuned_share=share, beside_published=True)
-            ).trunk(images)
+            network_of(trained, Settings(recipe=SMALL, tuned_share=share, beside="lite0")).trunk(
+                images
+            )
             for share in (0.0, 1.0)
         )
         own = trained.embedder.trunk(images)
