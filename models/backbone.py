@@ -33,11 +33,26 @@ class Trunk(nn.Module):
     length: of the feature. From images (B, 3, H, W) in [-1, 1] to (B, length).
     """
 
-    def __init__(self, stages: Sequence[nn.Module], length: int) -> None:
-        """Take stages, each from one (B, C, H, W) map to the next."""
+    def __init__(
+        self, stages: Sequence[nn.Module], length: int, *, published: bool = False
+    ) -> None:
+        """Take stages, each from one (B, C, H, W) map to the next.
+
+        published: the weights come from elsewhere; statistics of batch norms then stay as they are.
+        """
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.length = length
+        self.published = published
+
+    def train(self, mode: bool = True) -> Trunk:
+        """Go into training mode, but for batch norms that came with statistics of their own."""
+        super().train(mode)
+        if self.published:
+            for part in self.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
+        return self
 
     def freeze(self, count: int) -> None:
         """Keep the first count stages as they are. Raises BackboneError if there are fewer."""
@@ -79,12 +94,15 @@ def pooled(stages: nn.ModuleList, maps: Tensor) -> Tensor:
     return torch.relu(maps.mean(dim=(2, 3)))
 
 
-def open_trunk(name: str, *, pretrained: bool = True, weights: Path | None = None) -> Trunk:
-    """Return a network by name, ready for training.
+def open_trunk(
+    name: str, *, pretrained: bool = True, weights: Path | None = None, folded: bool = True
+) -> Trunk:
+    """Return a network by name.
 
     name: lite0, lite1, lite2, mobilenetv2, or what timm calls a network.
-    pretrained: start from ImageNet; batch norms are then folded into the convolutions, since their
-        statistics are not to change. Otherwise the weights are random.
+    pretrained: start from ImageNet. Otherwise the weights are random.
+    folded: fold the batch norms of a pretrained network into its convolutions. Training is better
+        done without: a folded weight is of any size, and a step of Adam's of one.
     weights: a file to read them from; for `mobilenetv2` it is needed.
     Raises BackboneError.
     """
@@ -95,21 +113,22 @@ def open_trunk(name: str, *, pretrained: bool = True, weights: Path | None = Non
     elif name == MOBILENET:
         network = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
         if pretrained:
-            return _trunk(_load_folded(network, weights))
+            return _trunk(_load_folded(network, weights), published=True)
     else:
         network = _from_timm(name, pretrained, weights)
-    if pretrained:
+    if pretrained and folded:
         fold_batch_norms(network.eval())
-    return _trunk(network)
+    return _trunk(network, published=pretrained)
 
 
-def _trunk(network: Any) -> Trunk:
+def _trunk(network: Any, *, published: bool) -> Trunk:
     """Cut a network of timm into stages."""
     if isinstance(network, EfficientNet):
         stem = nn.Sequential(network.conv_stem, network.bn1)
         head = nn.Sequential(network.conv_head, network.bn2)
-        return Trunk([stem, *network.blocks, head], network.num_features)
-    return Trunk([_Whole(network)], network.num_features)
+        stages = [stem, *network.blocks, head]
+        return Trunk(stages, network.num_features, published=published)
+    return Trunk([_Whole(network)], network.num_features, published=published)
 
 
 class _Whole(nn.Module):

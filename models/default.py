@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ from models.export import export_embedder
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.recipe import Recipe
-from models.table import SAFE, GroupTable, Looks, build_table
+from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
 from models.train import Trained, Watch, train
 from models.whitening import Labelled, Projection, fit_projection
 
@@ -59,12 +60,17 @@ class Settings:
     bits: what a weight is stored in. views: changed views of each photograph, for the projection.
     changes_weight, unseen_weight, drawn_weight, shrinkage: as for `models.whitening`.
     handicap: of the products that were trained on; see `models.handicap`.
+    nearer, farther_ahead: factors on the distances and on the margins that calibration finds, since
+        pictures kept back from a training were taken where its own were, and are easier than a
+        shop's.
     """
 
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=partial(Recipe, workers=1))
     tuned_share: float = 1.0
     beside: str = ""
-    handicap: float = 0.0
+    handicap: float = 0.03
+    nearer: float = 0.8
+    farther_ahead: float = 2.0
     bits: int = 16
     views: int = 3
     changes_weight: float = 0.3
@@ -292,7 +298,19 @@ def calibrated_table(
         learned = with_gap(table, embedder, material.packshots, photographs, shown)
         whole = replace(whole, gap=learned.gap)
     whole = whole.with_handicap(train, settings.handicap)
-    return found, whole.with_thresholds(found.thresholds, found.yardstick)
+    strict = stricter(found.thresholds, settings)
+    return found, whole.with_thresholds(strict, found.yardstick)
+
+
+def stricter(found: Thresholds, settings: Settings) -> Thresholds:
+    """Return thresholds that accept only what is nearer and farther ahead."""
+    return replace(
+        found,
+        tl=found.tl * settings.nearer,
+        margin=found.margin * settings.farther_ahead,
+        anchor_accept=found.anchor_accept * settings.nearer,
+        anchor_margin=found.anchor_margin * settings.farther_ahead,
+    )
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:

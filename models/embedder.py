@@ -57,10 +57,14 @@ class Embedder(nn.Module):
         assert isinstance(self.trunk, nn.Module)
         return {name: p for name, p in self.trunk.named_parameters() if p.requires_grad}
 
+    def trunk_features(self, crops: Tensor) -> Tensor:
+        """Return what the trunk finds, scaled to length 1: (B, S, S, 3) uint8 BGR to (B, T)."""
+        return nn.functional.normalize(self.trunk(_scaled(_rgb(crops))), dim=1)
+
     def features(self, crops: Tensor) -> Tensor:
         """Return what the projection sees: (B, S, S, 3) uint8 BGR to (B, F) float32."""
-        rgb = crops.permute(0, 3, 1, 2).float().flip(1)
-        found = torch.sqrt(self.trunk((rgb - 127.0) / 128.0) + _LEAST)
+        rgb = _rgb(crops)
+        found = torch.sqrt(self.trunk(_scaled(rgb)) + _LEAST)
         if self.colours is None:
             return found
         return torch.cat([found, self.colour_weight * self.colours(rgb)], dim=1)
@@ -68,3 +72,11 @@ class Embedder(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """Embed crops: (B, S, S, 3) uint8 BGR to (B, D) float32."""
         return nn.functional.normalize(self.projection(self.features(crops)), dim=1)
+
+
+def _rgb(crops: Tensor) -> Tensor:
+    return crops.permute(0, 3, 1, 2).float().flip(1)
+
+
+def _scaled(rgb: Tensor) -> Tensor:
+    return (rgb - 127.0) / 128.0

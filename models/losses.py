@@ -60,7 +60,7 @@ class MarginSoftmax(nn.Module):
         *,
         margin: float = 0.15,
         scale: float = 20.0,
-        synthetic: float = 0.5,
+        synthetic: float,
     ) -> None:
         """Take how much of a batch is mixed into made-up products, `synthetic`, from 0 to 1."""
         super().__init__()
@@ -100,13 +100,16 @@ class MarginSoftmax(nn.Module):
 class Objective(nn.Module):
     """A weighed sum of losses."""
 
-    def __init__(self, terms: Sequence[Term], products: int, dim: int) -> None:
-        """Make each term for so many products and embeddings of length dim. Raises LossError."""
+    def __init__(self, terms: Sequence[Term], products: int, dim: int, *, synthetic: float) -> None:
+        """Make each term for so many products and embeddings of length dim. Raises LossError.
+
+        synthetic: as for MarginSoftmax.
+        """
         super().__init__()
         if not terms:
             raise LossError("no loss to train with")
         self.weights = [term.weight for term in terms]
-        self.parts = nn.ModuleList(_made(term.name, products, dim) for term in terms)
+        self.parts = nn.ModuleList(_made(term.name, products, dim, synthetic) for term in terms)
 
     @property
     def proxies(self) -> nn.Parameter | None:
@@ -122,11 +125,11 @@ class Objective(nn.Module):
         return torch.stack([weight * part(embeddings, labels) for weight, part in pairs]).sum()
 
 
-def _made(name: str, products: int, dim: int) -> nn.Module:
+def _made(name: str, products: int, dim: int, synthetic: float) -> nn.Module:
     if name == TRIPLET:
         return BatchHardTriplet()
     if name == SOFTMAX:
-        return MarginSoftmax(products, dim)
+        return MarginSoftmax(products, dim, synthetic=synthetic)
     found = getattr(library, name, None)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise LossError(

@@ -23,6 +23,10 @@ class Recipe:
     frozen_stages: so many leading stages stay as published; later a twin can share them.
     side, fit: how crops are brought to the network; dim: length of an embedding.
     colour_weight: what the colours count beside the trunk's features.
+    project: whether the projection is trained too. Otherwise the trunk's own features are, and the
+        projection is fitted to them afterwards.
+    harsh: share of the views that are as a bad camera sees them; the others are as a good one does.
+    synthetic: how much of a batch the softmax mixes into made-up products.
     losses: what is minimised, added up.
     passes: how often every picture is seen.
     small_side, small_passes: the first so many passes see pictures of this side, since what is
@@ -37,21 +41,24 @@ class Recipe:
     backbone: str = "lite0"
     weights: str = ""
     pretrained: bool = True
-    frozen_stages: int = 5
+    frozen_stages: int = 3
     side: int = 224
     fit: str = "letterbox"
     dim: int = 256
     colour_weight: float = 1.5
+    project: bool = False
+    harsh: float = 0.35
+    synthetic: float = 0.25
     losses: tuple[Term, ...] = (Term(SOFTMAX), Term(TRIPLET, 0.25))
-    passes: int = 10
+    passes: int = 14
     small_side: int = 168
-    small_passes: int = 0
-    products: int = 16
+    small_passes: int = 10
+    products: int = 8
     pictures: int = 4
     learning_rate: float = 2.5e-4
-    fade: float = 0.8
-    pull: float = 1e-3
-    average: float = 0.99
+    fade: float = 1.0
+    pull: float = 0.0
+    average: float = 0.995
     warm_up: int = 60
     seed: int = 0
     workers: int = 0
@@ -73,7 +80,7 @@ class Recipe:
 
     def side_in(self, number: int) -> int:
         """Return the side of the pictures of a pass, counted from 0."""
-        return self.small_side if number < self.small_passes else self.side
+        return min(self.small_side, self.side) if number < self.small_passes else self.side
 
     @property
     def weights_path(self) -> Path | None:

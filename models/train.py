@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models import checkpoint
 from models.backbone import Trunk, open_trunk
 from models.embedder import Embedder
+from models.folding import fold_batch_norms
 from models.losses import Objective
 from models.processes import Processes, processes
 from models.recipe import Recipe, from_plain
@@ -36,7 +37,7 @@ Watch = Callable[[int, int, int, float], None]
 CHECKPOINT = "checkpoint.pt"
 NETWORK = "network.pt"
 _SHRINKAGE = 0.3
-_PROXY_RATE = 4.0
+_PROXY_RATE = 8.0
 _LEAST_RATE = 0.01
 _FEATURES_AT_ONCE = 32
 
@@ -53,12 +54,13 @@ class Trained:
 class _Learner(nn.Module):
     """Network and losses as one, so that DDP sees all parameters."""
 
-    def __init__(self, embedder: Embedder, objective: Objective) -> None:
+    def __init__(self, embedder: Embedder, objective: Objective, project: bool) -> None:
         super().__init__()
-        self.embedder, self.objective = embedder, objective
+        self.embedder, self.objective, self.project = embedder, objective, project
 
     def forward(self, crops: Tensor, labels: Tensor) -> Tensor:
-        found: Tensor = self.objective(self.embedder(crops).float(), labels)
+        rows = self.embedder(crops) if self.project else self.embedder.trunk_features(crops)
+        found: Tensor = self.objective(rows.float(), labels)
         return found
 
 
@@ -95,24 +97,28 @@ def open_trained(path: Path) -> Trained:
     return Trained(embedder.eval(), recipe, tuple(state["skus"]))
 
 
-def fresh_embedder(recipe: Recipe) -> Embedder:
-    """Return the network training starts from. Raises BackboneError."""
-    trunk = open_trunk(recipe.backbone, pretrained=recipe.pretrained, weights=recipe.weights_path)
+def fresh_embedder(recipe: Recipe, *, folded: bool = True) -> Embedder:
+    """Return the network training starts from, folded or not. Raises BackboneError."""
+    trunk = open_trunk(
+        recipe.backbone, pretrained=recipe.pretrained, weights=recipe.weights_path, folded=folded
+    )
     if recipe.frozen_stages:
         trunk.freeze(recipe.frozen_stages)
     return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight)
 
 
-def features(
-    embedder: Embedder, crops: Sequence[NDArray[np.uint8]], device: torch.device | None = None
+def embedded(
+    function: Callable[[Tensor], Tensor],
+    crops: Sequence[NDArray[np.uint8]],
+    device: torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """Return what the projection sees of (S, S, 3) crops: (N, F)."""
-    found = [np.empty((0, embedder.projection.in_features), np.float32)]
+    """Return what a function of (B, S, S, 3) uint8 crops gives for all of them: (N, F)."""
+    found = []
     with torch.inference_mode():
         for start in range(0, len(crops), _FEATURES_AT_ONCE):
             some = range(start, min(start + _FEATURES_AT_ONCE, len(crops)))
             batch = torch.from_numpy(np.stack([crops[i] for i in some])).to(device)
-            found.append(embedder.features(batch).float().cpu().numpy())
+            found.append(function(batch).float().cpu().numpy())
     return np.concatenate(found)
 
 
@@ -121,16 +127,17 @@ class _Training:
 
     def __init__(self, pictures: Pictures, out: Path, recipe: Recipe, ours: Processes) -> None:
         self._pictures, self._out, self._recipe, self._ours = pictures, out, recipe, ours
-        embedder = fresh_embedder(recipe)
-        objective = Objective(recipe.losses, len(pictures), recipe.dim)
-        self._learner = _Learner(embedder, objective).to(ours.device)
+        embedder = fresh_embedder(recipe, folded=False)
+        length = recipe.dim if recipe.project else embedder.trunk.length
+        objective = Objective(recipe.losses, len(pictures), length, synthetic=recipe.synthetic)
+        self._learner = _Learner(embedder, objective, recipe.project).to(ours.device)
         self._learner = self._learner.to(memory_format=torch.channels_last)
         self._done = 0
         self._start = {k: v.detach().clone() for k, v in embedder.trunk_parameters().items()}
         saved = out / CHECKPOINT
         state = checkpoint.load(saved) if saved.is_file() else None
         if state is None and recipe.pretrained:
-            self._begin_whitened()
+            self._begin()
         decay = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
         self._mean = AveragedModel(embedder, multi_avg_fn=decay, use_buffers=True)
         self._optimiser = torch.optim.AdamW(self._groups(), weight_decay=0.0)
@@ -158,9 +165,12 @@ class _Training:
             }
             log.put(figures)
             self._save()
-        trained = Trained(
-            cast(Embedder, self._mean.module.eval()), self._recipe, tuple(self._pictures)
-        )
+        embedder = cast(Embedder, self._mean.module.eval())
+        if not self._recipe.project:
+            self._whiten(embedder)
+        if self._recipe.pretrained:
+            fold_batch_norms(embedder)
+        trained = Trained(embedder, self._recipe, tuple(self._pictures))
         if log is not None:
             log.close()
             plain_recipe = self._recipe.as_plain()
@@ -173,7 +183,13 @@ class _Training:
         recipe = self._recipe
         side = recipe.side_in(number)
         batches = Batches(
-            recipe.products, recipe.pictures, side, recipe.fit, recipe.seed, recipe.workers
+            recipe.products,
+            recipe.pictures,
+            side,
+            recipe.fit,
+            recipe.harsh,
+            recipe.seed,
+            recipe.workers,
         )
         loader = one_pass(self._pictures, batches, number, self._ours.rank, self._ours.count)
         learner.train()
@@ -217,8 +233,10 @@ class _Training:
         losses = list(self._learner.objective.parameters())
         if losses:
             groups.append({"params": losses, "lr": recipe.learning_rate * _PROXY_RATE})
-        projection = self._learner.embedder.projection.parameters()
-        return [*groups, {"params": list(projection), "lr": recipe.learning_rate}]
+        if recipe.project:
+            projection = list(self._learner.embedder.projection.parameters())
+            groups.append({"params": projection, "lr": recipe.learning_rate})
+        return groups
 
     def _set_rate(self, step: int, steps: int) -> None:
         warm = min(1.0, (step + 1) / max(self._recipe.warm_up, 1))
@@ -226,13 +244,28 @@ class _Training:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * max(share, _LEAST_RATE)
 
-    def _begin_whitened(self) -> None:
-        """Start from the projection that tells most apart before anything is trained."""
-        recipe, embedder = self._recipe, self._learner.embedder.eval()
+    def _begin(self) -> None:
+        """Start with what tells most apart before anything is trained, and proxies to match."""
+        embedder = self._learner.embedder.eval()
+        if self._recipe.project:
+            self._whiten(embedder)
+        proxies = self._learner.objective.proxies
+        if proxies is None:
+            return
+        skus, rows = self._embedded(embedder, self._pictures)
+        middles = np.stack([rows[skus == sku].mean(axis=0) for sku in self._pictures])
+        # What all products have in common tells none apart.
+        middles -= rows.mean(axis=0)
+        with torch.no_grad():
+            proxies.copy_(nn.functional.normalize(torch.from_numpy(middles), dim=1))
+
+    def _whiten(self, embedder: Embedder) -> None:
+        """Fit the projection that tells the pictures' products apart best."""
+        recipe = self._recipe
         skus, crops = plain(self._pictures, recipe.side, recipe.fit)
-        found, names = features(embedder, crops, self._ours.device), np.array(skus)
+        found = embedded(embedder.features, crops, self._ours.device)
         projection = fit_projection(
-            [(Labelled(found, names), 1.0)],
+            [(Labelled(found, np.array(skus)), 1.0)],
             np.empty((0, found.shape[1]), np.float32),
             changes_weight=0.0,
             shrinkage=_SHRINKAGE,
@@ -240,26 +273,24 @@ class _Training:
         )
         weight, bias = torch.from_numpy(projection.weight), torch.from_numpy(projection.bias)
         embedder.project_with(weight, bias)
-        proxies = self._learner.objective.proxies
-        if proxies is not None:
-            rows = projection(found)
-            middles = np.stack([rows[names == sku].mean(axis=0) for sku in self._pictures])
-            with torch.no_grad():
-                proxies.copy_(nn.functional.normalize(torch.from_numpy(middles), dim=1))
+
+    def _embedded(
+        self, embedder: Embedder, pictures: Pictures
+    ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+        """Return the sku of each picture and what the losses see of it."""
+        skus, crops = plain(pictures, self._recipe.side, self._recipe.fit)
+        function = embedder if self._recipe.project else embedder.trunk_features
+        return np.array(skus), embedded(function, crops, self._ours.device)
 
     def _precision(self, val: Pictures) -> float:
         """Return how often a held-back picture's nearest other one is of the same product."""
-        skus, crops = plain(val, self._recipe.side, self._recipe.fit)
-        if len(skus) < 2:
+        if sum(map(len, val.values())) < 2:
             return math.nan
         embedder = cast(Embedder, self._mean.module.eval())
-        projected = embedder.projection(
-            torch.from_numpy(features(embedder, crops, self._ours.device)).to(self._ours.device)
-        )
-        rows = nn.functional.normalize(projected, dim=1).detach()
-        near = (rows @ rows.T).fill_diagonal_(-2.0).argmax(dim=1).tolist()
-        names = np.array(skus)
-        return round(float((names[near] == names).mean()), 4)
+        skus, found = self._embedded(embedder, val)
+        alike = found @ found.T
+        np.fill_diagonal(alike, -2.0)
+        return round(float((skus[alike.argmax(axis=1)] == skus).mean()), 4)
 
     def _save(self) -> None:
         state = {

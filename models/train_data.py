@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from models.crops import fitted
 from models.pictures import labelled, read_picture
 from models.train_views import shelf_view
 
+_LARGER = 1.5
+"""Pictures are made so much larger than a view, since parts of them fill it."""
+
 
 class TrainingDataError(Exception):
     """There is not enough to train with; the message says what is missing."""
@@ -28,12 +32,16 @@ class TrainingDataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """How batches are made up: products in one, pictures of each, pixels a side, seed."""
+    """How batches are made up: products in one, pictures of each, pixels a side, seed.
+
+    harsh: share of the views that are as a bad camera sees them.
+    """
 
     products: int
     pictures: int
     side: int
     fit: str
+    harsh: float
     seed: int
     workers: int
 
@@ -42,14 +50,19 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
     """Pictures of products, each time another view of them: (side, side, 3) uint8 and a label."""
 
     def __init__(
-        self, pictures: Mapping[str, Sequence[Path]], side: int, fit: str, seed: Sequence[int]
+        self,
+        pictures: Mapping[str, Sequence[Path]],
+        side: int,
+        fit: str,
+        harsh: float,
+        seed: Sequence[int],
     ) -> None:
         """Take pictures by sku; labels number the skus in order. seed: see `Batches`."""
         self.skus = list(pictures)
         numbers = {sku: number for number, sku in enumerate(self.skus)}
         self._paths = [path for _, path in labelled(pictures)]
         self.labels = [numbers[sku] for sku, _ in labelled(pictures)]
-        self._side, self._fit, self._seed = side, fit, list(seed)
+        self._side, self._fit, self._harsh, self._seed = side, fit, harsh, list(seed)
         self._random: np.random.Generator | None = None
 
     def __len__(self) -> int:
@@ -61,11 +74,18 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
             worker = get_worker_info()
             self._random = np.random.default_rng([*self._seed, worker.id if worker else 0])
         other = int(self._random.integers(len(self._paths)))
-        view = shelf_view(
-            read_picture(self._paths[index]), read_picture(self._paths[other]), self._random
-        )
+        view = shelf_view(self._read(index), self._read(other), self._random, harsh=self._harsh)
         crop = torch.from_numpy(fitted(view, self._side, self._fit))
         return crop, torch.tensor(self.labels[index])
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        """Read a picture, no larger than views of this side need."""
+        picture = read_picture(self._paths[index])
+        scale = _LARGER * self._side / max(picture.shape[:2])
+        if scale >= 1.0:
+            return picture
+        smaller = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return np.asarray(smaller, np.uint8)
 
 
 def one_pass(
@@ -78,7 +98,8 @@ def one_pass(
     """
     if len(pictures) < 2:
         raise TrainingDataError(f"{len(pictures)} products: telling apart takes at least two")
-    views = Views(pictures, batches.side, batches.fit, [batches.seed, number, rank])
+    seed = [batches.seed, number, rank]
+    views = Views(pictures, batches.side, batches.fit, batches.harsh, seed)
     products = min(batches.products, len(pictures))
     size = products * batches.pictures
     count = max(size, len(views) // ranks // size * size)

@@ -1,7 +1,8 @@
-"""Pictures as shelves and hands make them, harsher than any one camera: what training looks at.
+"""Pictures as shelves and hands make them: what training looks at.
 
 Beyond what `models.augment` does to a picture: cut out more closely, turned, hidden in part by a
-hand or by another product, in another contrast. Pure.
+hand or by another product, in another contrast. Some views are harsher than any one camera; with
+nothing but those a network learns too little of what products look like. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from models.augment import HARSH, changed
 Picture = NDArray[np.uint8]
 
 _CUT = 0.7
-_SMALLEST_PART = 0.5
+_SMALLEST_PART = 0.4
 _TURNED = 0.5
 _MOST_DEGREES = 25.0
 _CONTRAST = 0.3
@@ -25,11 +26,38 @@ _SKIN = np.array([[120, 150, 200], [90, 120, 180], [60, 80, 130], [40, 50, 80]])
 """Colours of hands, BGR."""
 
 
-def shelf_view(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
+def shelf_view(
+    picture: Picture, other: Picture, random: np.random.Generator, *, harsh: float
+) -> Picture:
     """Return another view of a picture, (h, w, 3) uint8 BGR.
 
-    other: a picture of something else, which may stand in front.
+    other: a picture of something else, which may stand in front. harsh: how probable a harsh view
+    is, from 0 to 1.
     """
+    if random.random() < harsh:
+        return _harsh_view(picture, other, random)
+    if random.random() < _CUT:
+        picture = _cut(picture, random)
+    if random.random() < 0.5:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    if random.random() < _TURNED / 2:
+        picture = _turned(picture, random)
+    picture = _coloured(picture, random)
+    return _hidden(picture, other, random) if random.random() < _HIDDEN / 2 else picture
+
+
+def _coloured(picture: Picture, random: np.random.Generator) -> Picture:
+    """Change brightness, contrast, saturation and tint a little."""
+    view = np.float32(random.uniform(0.7, 1.3)) * picture
+    mean = view.mean()
+    view = (view - mean) * random.uniform(0.7, 1.3) + mean
+    grey = view.mean(axis=2, keepdims=True)
+    view = grey + (view - grey) * random.uniform(0.7, 1.3)
+    tint = random.uniform(0.94, 1.06, 3).astype(np.float32)
+    return np.asarray(np.clip(view * tint, 0, 255), np.uint8)
+
+
+def _harsh_view(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
     if random.random() < _CUT:
         picture = _cut(picture, random)
     if random.random() < _TURNED:

@@ -72,13 +72,13 @@ def _show(report: Report) -> None:
 @click.option("--scratch", is_flag=True, help="Start from random weights.")
 @click.option("--loss", "losses", multiple=True, metavar="NAME[:WEIGHT]",
               help="triplet, softmax, or a class of pytorch-metric-learning.")  # fmt: skip
-@click.option("--passes", type=int, help="How often every picture is seen; 10.")
+@click.option("--passes", type=int, help="How often every picture is seen; 14.")
 @click.option("--side", type=int, help="Pixels a side of what the network sees; 224.")
 @click.option("--dim", type=int, help="Length of an embedding; 256.")
-@click.option("--products", type=int, help="P: products in a batch; 16.")
+@click.option("--products", type=int, help="P: products in a batch; 8.")
 @click.option("--each", type=int, help="K: pictures of each; 4.")
 @click.option("--rate", type=float, help="Learning rate of the last stage; 0.00025.")
-@click.option("--frozen", type=int, help="Leading stages that are left as they are; 5.")
+@click.option("--frozen", type=int, help="Leading stages that are left as they are; 3.")
 @click.option("--seed", type=int, help="Of everything that is drawn; 0.")
 @click.option("--workers", type=int, help="Processes that read pictures; 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -193,6 +193,10 @@ def recipe_from(given: dict[str, Any]) -> Recipe:
         except ValueError as error:
             raise RecipeError(f"--loss takes NAME or NAME:WEIGHT: {error}") from error
         settings["losses"] = terms
+    usual = Recipe()
+    if "passes" in settings:
+        share = usual.small_passes / usual.passes
+        settings["small_passes"] = round(share * max(0, settings["passes"]))
     return Recipe(**settings)
 
 

@@ -27,7 +27,7 @@ from models.losses import Term
 from models.pictures import find_pictures, labelled
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, build_table, normalised
-from models.train import features, train
+from models.train import embedded, train
 from models.train_data import plain
 from tests.bench.results import table as as_table
 
@@ -91,7 +91,7 @@ class _Torch:
         skus, crops = plain(pictures, self._recipe.side, self._recipe.fit)
         projection = self._network.projection
         weight, bias = (p.detach().numpy() for p in (projection.weight, projection.bias))
-        return skus, normalised(features(self._network, crops) @ weight.T + bias)
+        return skus, normalised(embedded(self._network.features, crops) @ weight.T + bias)
 
 
 def _shares(embedded: Any, grocery: Path, kept: str) -> tuple[float, float]:

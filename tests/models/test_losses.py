@@ -41,7 +41,7 @@ def test_the_triplet_is_the_hardest_of_the_batch() -> None:
 @pytest.mark.parametrize("name", ["triplet", "softmax", "MultiSimilarityLoss", "ProxyAnchorLoss"])
 def test_each_loss_teaches(name: str) -> None:
     torch.manual_seed(0)
-    objective = Objective([Term(name)], 3, 8)
+    objective = Objective([Term(name)], 3, 8, synthetic=0.5)
     rows = torch.nn.Parameter(embeddings(1.5))
     learner = torch.optim.Adam([rows, *objective.parameters()], lr=0.05)
 
@@ -61,7 +61,9 @@ def test_each_loss_teaches(name: str) -> None:
 
 def test_terms_are_added_up_by_their_weights() -> None:
     rows = embeddings(1.0)
-    one, other = (Objective([Term("triplet", weight)], 3, 8) for weight in (1.0, 0.25))
+    one, other = (
+        Objective([Term("triplet", weight)], 3, 8, synthetic=0.5) for weight in (1.0, 0.25)
+    )
     assert float(other(rows, LABELS)) == pytest.approx(0.25 * float(one(rows, LABELS)))
 
 
@@ -78,6 +80,6 @@ def test_products_made_up_need_room_too() -> None:
 
 def test_an_unknown_loss_says_which_there_are() -> None:
     with pytest.raises(LossError, match="triplet, softmax"):
-        Objective([Term("Nonsense")], 3, 8)
+        Objective([Term("Nonsense")], 3, 8, synthetic=0.5)
     with pytest.raises(LossError, match="no loss"):
-        Objective([], 3, 8)
+        Objective([], 3, 8, synthetic=0.5)
