@@ -80,6 +80,8 @@ def train(material: Path, out: Path, plan: Plan) -> Path:
 
 def _network(weights: Path | None) -> YOLO:
     """Open what was trained before, or an untrained network. Raises MaterialError."""
+    if weights is not None and weights.suffix != ".pt":
+        raise MaterialError(f"{weights}: no weights of a detector: a .pt file is needed")
     try:
         return YOLO(weights or NETWORK, task="detect")
     except Exception as error:  # the library raises whatever a strange file leads it to
