@@ -29,8 +29,8 @@ class Recipe:
     synthetic: how much of a batch the softmax mixes into made-up products.
     losses: what is minimised, added up.
     passes: how often every picture is seen.
-    small_side, small_passes: the first so many passes see pictures of this side, since what is
-        learned from small ones is learned sooner (progressive resizing, Tan & Le 2021).
+    small_side, small_share: the first passes, this share of all, see pictures of this side, since
+        what is learned from small ones is learned sooner (progressive resizing, Tan & Le 2021).
     products, pictures: P and K of a batch.
     learning_rate: of the last stage; each stage before it learns `fade` times as fast.
     pull: how hard weights are drawn to where they started (L2-SP, Li et al. 2018).
@@ -52,7 +52,7 @@ class Recipe:
     losses: tuple[Term, ...] = (Term(SOFTMAX), Term(TRIPLET, 0.25))
     passes: int = 14
     small_side: int = 168
-    small_passes: int = 10
+    small_share: float = 0.7
     products: int = 8
     pictures: int = 4
     learning_rate: float = 2.5e-4
@@ -80,7 +80,8 @@ class Recipe:
 
     def side_in(self, number: int) -> int:
         """Return the side of the pictures of a pass, counted from 0."""
-        return min(self.small_side, self.side) if number < self.small_passes else self.side
+        small = number < self.small_share * self.passes
+        return min(self.small_side, self.side) if small else self.side
 
     @property
     def weights_path(self) -> Path | None:

@@ -34,16 +34,16 @@ def shelf_view(
     other: a picture of something else, which may stand in front. harsh: how probable a harsh view
     is, from 0 to 1.
     """
-    if random.random() < harsh:
-        return _harsh_view(picture, other, random)
+    is_harsh = random.random() < harsh
+    often = 1.0 if is_harsh else 0.5
     if random.random() < _CUT:
         picture = _cut(picture, random)
-    if random.random() < 0.5:
+    if not is_harsh and random.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
-    if random.random() < _TURNED / 2:
+    if random.random() < often * _TURNED:
         picture = _turned(picture, random)
-    picture = _coloured(picture, random)
-    return _hidden(picture, other, random) if random.random() < _HIDDEN / 2 else picture
+    picture = _seen_badly(picture, random) if is_harsh else _coloured(picture, random)
+    return _hidden(picture, other, random) if random.random() < often * _HIDDEN else picture
 
 
 def _coloured(picture: Picture, random: np.random.Generator) -> Picture:
@@ -57,17 +57,12 @@ def _coloured(picture: Picture, random: np.random.Generator) -> Picture:
     return np.asarray(np.clip(view * tint, 0, 255), np.uint8)
 
 
-def _harsh_view(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
-    if random.random() < _CUT:
-        picture = _cut(picture, random)
-    if random.random() < _TURNED:
-        picture = _turned(picture, random)
+def _seen_badly(picture: Picture, random: np.random.Generator) -> Picture:
+    """Change a picture as a bad camera would, in another contrast at times."""
     picture = changed(picture, HARSH, random)
     if random.random() < _CONTRAST:
         curve = 255.0 * (np.arange(256) / 255.0) ** random.uniform(0.7, 1.5)
         picture = np.asarray(cv2.LUT(picture, np.clip(curve, 0, 255).astype(np.uint8)), np.uint8)
-    if random.random() < _HIDDEN:
-        picture = _hidden(picture, other, random)
     return picture
 
 

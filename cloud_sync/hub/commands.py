@@ -121,10 +121,10 @@ def serve(
     click.echo(json.dumps({"api": url}) if as_json else f"The hub's API is at {url}/docs")
     sys.stdout.flush()
     courier = Courier(broker.host, broker.port, worker, broker.certificates)
-    inside = Store(engine, pictures=pictures) if workers == 1 else None
+    store = Store(engine, pictures=pictures)
     app = create_app(
         engine,
-        _ingest(inside, workers, worker, broker, database, evidence),
+        _ingest(store, workers, worker, broker, database, evidence),
         courier,
         enrolments=enrolments,
         evidence=EvidenceRoom(engine, pictures),
@@ -144,13 +144,13 @@ def serve(
 
 
 def _ingest(
-    inside: Store | None, workers: int, name: str, broker: BrokerLine, database: str, evidence: str
+    store: Store, workers: int, name: str, broker: BrokerLine, database: str, evidence: str
 ) -> Ingest | Workers | None:
     """Make what takes events in: one worker in this process, several of their own, or none."""
-    if inside is not None:
-        return Ingest(inside, broker.host, broker.port, name, broker.certificates)
     if workers == 0:
         return None
+    if workers == 1:
+        return Ingest(store, broker.host, broker.port, name, broker.certificates)
     names = [f"{name}.{number + 1}" for number in range(workers)]
     # A database's address may hold a password, and arguments are for everybody to see.
     environment = {**os.environ, options.DATABASE_VARIABLE: database}

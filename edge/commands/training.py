@@ -193,10 +193,6 @@ def recipe_from(given: dict[str, Any]) -> Recipe:
         except ValueError as error:
             raise RecipeError(f"--loss takes NAME or NAME:WEIGHT: {error}") from error
         settings["losses"] = terms
-    usual = Recipe()
-    if "passes" in settings:
-        share = usual.small_passes / usual.passes
-        settings["small_passes"] = round(share * max(0, settings["passes"]))
     return Recipe(**settings)
 
 

@@ -33,7 +33,7 @@ TINY = Recipe(
     pretrained=False,
     frozen_stages=0,
     project=True,
-    small_passes=0,
+    small_share=0.0,
     side=56,
     dim=16,
     losses=(Term("softmax"), Term("triplet", 0.25)),
@@ -156,7 +156,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 
 def test_the_first_passes_see_smaller_pictures() -> None:
-    recipe = Recipe(side=224, small_side=168, small_passes=2)
+    recipe = Recipe(side=224, small_side=168, passes=4, small_share=0.5)
     assert [recipe.side_in(number) for number in range(4)] == [168, 168, 224, 224]
     with pytest.raises(RecipeError, match="small_side is 100"):
         Recipe(small_side=100)
