@@ -22,6 +22,8 @@ FOLLOW = 0.1
 SHADOW_LEVELS = 16.0
 SEAM = 4.0
 COLOUR_COUNTS = 1.6
+MEAN = np.full((1, 3), 1 / 3, np.float32)
+LESS_MEAN = np.eye(3, dtype=np.float32) - np.float32(1 / 3)
 
 Mask = NDArray[np.uint8]
 
@@ -78,14 +80,17 @@ class Background:
         """
         limit = self.limit()
         use: NDArray[np.bool_] = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
-        rough = _largest(np.abs(self.current - self.reference * self._gain))
+        rough = _largest(self._apart())
         calm: NDArray[np.bool_] = use & (rough < 2.0 * limit)
         if int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(use))):
             calm = use
         self._gain = gain(self.reference, self.current, calm)
-        apart = self.current - self.reference * self._gain
-        apart -= _soft(apart, use, 2.5 * limit)
-        return _visible(apart, SHADOW_LEVELS * self._light())
+        apart = self._apart()
+        return _visible(apart - _soft(apart, use, 2.5 * limit), SHADOW_LEVELS * self._light())
+
+    def _apart(self) -> NDArray[np.float32]:
+        lit = np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
+        return self.current - lit
 
     def agree(self, where: NDArray[np.bool_]) -> None:
         """Note that the shelf looks as it did, where `where`, (h, w)."""
@@ -116,8 +121,7 @@ class Background:
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light."""
-        lit: NDArray[np.float32] = self.reference * self._gain
-        return lit
+        return np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
 
     def learn(self, where: Mask, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make what is there now the reference, where `where`, (h, w) uint8, is not 0.
@@ -172,11 +176,9 @@ class Background:
 
 
 def _largest(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (h, w), the largest channel of values, (h, w, 3): far faster than `max(axis=2)`."""
-    found: NDArray[np.float32] = np.maximum(
-        np.maximum(values[..., 0], values[..., 1]), values[..., 2]
-    )
-    return found
+    """Return (h, w), the largest size of a channel of values, (h, w, 3)."""
+    first, second, third = cv2.split(np.abs(values))
+    return np.asarray(cv2.max(cv2.max(first, second), third), np.float32)
 
 
 def _visible(apart: NDArray[np.float32], shadow: float) -> NDArray[np.float32]:
@@ -185,11 +187,11 @@ def _visible(apart: NDArray[np.float32], shadow: float) -> NDArray[np.float32]:
     A shadow darkens all channels alike and softly: of plain lightness only what goes beyond a
     shadow's usual depth, `shadow` grey levels, counts, of fine structure and of colour everything.
     """
-    light: NDArray[np.float32] = (apart[..., 0] + apart[..., 1] + apart[..., 2]) / np.float32(3)
-    colour = _largest(np.abs(apart - light[..., None]))
-    smooth = np.asarray(cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60), np.float32)
-    seen: NDArray[np.float32] = np.maximum(np.abs(light) - shadow, np.abs(light - smooth))
-    visible: NDArray[np.float32] = np.maximum(seen, COLOUR_COUNTS * colour)
+    light = np.asarray(cv2.transform(apart, MEAN), np.float32)
+    colour = _largest(np.asarray(cv2.transform(apart, LESS_MEAN), np.float32))
+    smooth = cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60)
+    seen = np.maximum(np.abs(light) - np.float32(shadow), np.abs(light - smooth))
+    visible: NDArray[np.float32] = np.maximum(seen, np.float32(COLOUR_COUNTS) * colour)
     return visible
 
 
@@ -201,9 +203,9 @@ def _soft(apart: NDArray[np.float32], use: NDArray[np.bool_], most: float) -> ND
     """
     height, width = apart.shape[:2]
     small = (max(2, width // 8), max(2, height // 8))
-    weight = (use & (_largest(np.abs(apart)) <= most)).astype(np.float32)
-    total = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-    summed = cv2.resize(apart * weight[..., None], small, interpolation=cv2.INTER_AREA)
+    chosen = np.where(use & (_largest(apart) <= most), np.uint8(1), np.uint8(0))
+    total = cv2.resize(chosen.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    summed = cv2.resize(cv2.copyTo(apart, chosen), small, interpolation=cv2.INTER_AREA)
     sigma = small[0] / 16
     total = cv2.GaussianBlur(total, (0, 0), sigma)
     summed = cv2.GaussianBlur(summed, (0, 0), sigma)

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.buffers import keep_buffers
 from edge.config import CameraSettings, Config
 from edge.detect import Detection, Detector, load_detector
 from edge.embed import Recogniser
@@ -197,6 +198,7 @@ def build(
     Raises DetectorError or RuntimeUnavailable where a network cannot be opened, OSError where a
     recording cannot be read.
     """
+    keep_buffers()
     detector = None
     if config.detector.enabled:
         detector = load_detector(

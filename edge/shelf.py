@@ -41,7 +41,7 @@ class ShelfLimits:
     person_score: from what score a detected person or hand is waited for.
     """
 
-    settle_s: float = 0.4
+    settle_s: float = 0.3
     sensitivity: float = 11.0
     min_item: float = 0.003
     max_item: float = 0.2
