@@ -106,7 +106,7 @@ def bundle_trained(
         material,
         _opened,
         lambda table: Gate(table, GROUP),
-        Settings(recipe=trained.recipe, bits=bits),
+        Settings(recipe=trained.recipe, others=(), side=trained.recipe.side, bits=bits),
         say,
         bundle_id=network.resolve().parent.name,
     )

@@ -52,6 +52,8 @@ class ShelfLimits:
 CHECK_S = 0.1
 FOLLOW_S = 0.5
 FORGET_S = 3.0
+FAINT = 2.0
+FAINT_WAITS = 1.5
 REFRESH_S = 0.3
 RECENT_S = 20.0
 RECENT_EVERY_S = 0.06
@@ -109,7 +111,7 @@ class Shelf:
         waiting = False
         arms = [region for region in regions if region.at_border]
         for region in regions:
-            if self._is_held(region, arms) or self._somebody_at(region, frame):
+            if self._is_held(region, arms, apart) or self._somebody_at(region, frame):
                 waiting = True
                 continue
             found = self._judge(region, apart, min_area, frame, motion)
@@ -130,11 +132,17 @@ class Shelf:
                 background.rebase(frame.image, motion)
         return sorted(events, key=lambda event: event.time_s)
 
-    def _is_held(self, region: Region, arms: Sequence[Region]) -> bool:
-        """Whether a region has not been still for long enough, or an arm is still at it."""
-        wait_s = self._limits.arm_s if region.at_border else self._limits.settle_s
+    def _is_held(self, region: Region, arms: Sequence[Region], apart: NDArray[np.float32]) -> bool:
+        """Whether a region has not been still for long enough, or an arm is still at it.
+
+        What hardly differs must be still for longer: a hand's shadow does, and coarse compression.
+        """
+        settle_s = self._limits.settle_s
+        wait_s = self._limits.arm_s if region.at_border else settle_s
         if region.area > self._limits.max_item * region.mask.size:
             wait_s = max(wait_s, FORGET_S)
+        if cv2.mean(apart, region.mask)[0] < FAINT * self._background.limit():
+            wait_s = max(wait_s, FAINT_WAITS * settle_s)
         near_arm = region.calm_s < FORGET_S and any(region.near(arm) for arm in arms)
         return near_arm or region.calm_s < wait_s
 

@@ -1,16 +1,16 @@
-"""Build the default bundle: tuned and published trunk, projection, table, thresholds.
+"""Build the default bundle: trunk, projection, table, thresholds.
 
-The trunk is trained on the products that are photographed (`models.train`), except for its first
-stages, which the tuned and the published half share. One projection then weighs what both see and
-what colours there are. Needs the `train` extra. Called by `shelfgate models build-default`, which
-hands in the pictures, the device's embedder and the gate.
+The trunk is trained more than once on the products that are photographed (`models.train`), and what
+comes of it is averaged. One projection then weighs what it sees and what colours there are. Needs
+the `train` extra. Called by `shelfgate models build-default`, which hands in the pictures, the
+device's embedder and the gate.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
-from models.train import Trained, Watch, train
+from models.train import NETWORK, Trained, Watch, open_trained, train
 from models.whitening import Labelled, Projection, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
@@ -51,34 +51,46 @@ _LICENCES = {
 } | {MOBILENET: "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"}
 
 
+MILD_RECIPE = Recipe(workers=1, harsh=0.0, synthetic=0.0, seed=1)
+"""Learns from good pictures of real products alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the default model is made; what was chosen by figures says so in docs/results.md.
 
+    others: further trainings; the trunk's weights are the mean of them all, which generalises
+        better than any one of them (model soups, Wortsman et al. 2022).
+    side: of the crops a device looks at. Training sees parts of pictures, and so what is in them
+        larger than they show it; a larger side makes up for that (Touvron et al. 2019).
     tuned_share: how far the weights go from the published ones, 0, to the trained ones, 1.
     beside: name of a backbone that stands beside the tuned one as it was published; "" for none.
-    bits: what a weight is stored in. views: changed views of each photograph, for the projection.
-    changes_weight, unseen_weight, drawn_weight, shrinkage: as for `models.whitening`.
+    bits: what a weight is stored in.
+    unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
+        the projection; shrinkage: see `models.whitening`.
     handicap: of the products that were trained on; see `models.handicap`.
-    nearer, farther_ahead: factors on the distances and on the margins that calibration finds, since
-        pictures kept back from a training were taken where its own were, and are easier than a
-        shop's.
+    nearer: factor on the distances that calibration finds, since pictures kept back from a training
+        were taken where its own were, and are easier than a shop's.
     """
 
     recipe: Recipe = field(default_factory=partial(Recipe, workers=1))
+    others: tuple[Recipe, ...] = field(default_factory=lambda: (MILD_RECIPE,))
+    side: int = 280
     tuned_share: float = 1.0
     beside: str = ""
-    handicap: float = 0.03
+    handicap: float = 0.035
     nearer: float = 0.8
-    farther_ahead: float = 2.0
     bits: int = 16
-    views: int = 3
-    changes_weight: float = 0.3
     unseen_weight: float = 1.0
     drawn_weight: float = 1.0
     shrinkage: float = 0.2
     seed: int = 0
     wanted: calibrate.Wanted = field(default_factory=calibrate.Wanted)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """All trainings."""
+        return (self.recipe, *self.others)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,15 +133,33 @@ def build_default(
 ) -> Bundle:
     """Make the bundle and write it to destination, replacing one that is there.
 
-    work: folder for what the training leaves; one that stopped goes on, a finished one is used.
+    work: folder for what the trainings leave; one that stopped goes on, a finished one is used.
     """
-    recipe = settings.recipe
-    say(f"training {recipe.backbone} on {len(material.train)} products, in {work}")
-    trained = train(material.train, work, recipe, val=material.val, watch=watch)
+    trained, passes = [], 0
+    for number, recipe in enumerate(settings.recipes):
+        folder = work / str(number)
+        say(f"training {recipe.backbone} on {len(material.train)} products, in {folder}")
+        trained.append(_trained(material, folder, recipe, _later(watch, passes)))
+        passes += recipe.passes
     network = network_of(trained, settings)
     projection = learn_projection(network, material, settings, say)
     network.project_with(torch.from_numpy(projection.weight), torch.from_numpy(projection.bias))
     return bundle_of(destination, network, material, opens, gate, settings, say)
+
+
+def _later(watch: Watch | None, passes: int) -> Watch | None:
+    """Let what is told of a training count the passes before it."""
+    if watch is None:
+        return None
+    return lambda number, batch, batches, loss: watch(passes + number, batch, batches, loss)
+
+
+def _trained(material: Material, folder: Path, recipe: Recipe, watch: Watch | None) -> Trained:
+    if (folder / NETWORK).is_file():
+        finished = open_trained(folder / NETWORK)
+        if (finished.recipe, finished.skus) == (recipe, tuple(material.train)):
+            return finished
+    return train(material.train, folder, recipe, val=material.val, watch=watch)
 
 
 def bundle_of(
@@ -148,12 +178,12 @@ def bundle_of(
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
         say("exporting to ONNX and OpenVINO")
         stem = Path(folder) / recipe.backbone
-        ir, onnx = export_embedder(network, stem, side=recipe.side, bits=settings.bits)
+        ir, onnx = export_embedder(network, stem, side=settings.side, bits=settings.bits)
         model = Model(
             name=recipe.backbone,
             openvino=ir,
             onnx=onnx,
-            side=recipe.side,
+            side=settings.side,
             dim=recipe.dim,
             fit=recipe.fit,
             trained_skus=frozenset(material.train),
@@ -176,19 +206,21 @@ def bundle_of(
         return write_bundle(destination, draft, replace=True)
 
 
-def network_of(trained: Trained, settings: Settings) -> Embedder:
-    """Draw a trained trunk back a little, or put it beside the published one; no projection yet.
+def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:
+    """Take the mean of trained trunks, draw it back a little; no projection yet.
 
     Weights between trained and published ones generalise better than either (WiSE-FT, Wortsman et
-    al. 2022).
+    al. 2022). The mean may be put beside the published trunk.
     """
-    recipe = trained.recipe
+    recipe = settings.recipe
     published, tuned = (
         open_trunk(recipe.backbone, weights=recipe.weights_path).eval() for _ in range(2)
     )
-    start, end = published.state_dict(), cast(Trunk, trained.embedder.trunk).state_dict()
+    start = published.state_dict()
+    ends = [cast(Trunk, one.embedder.trunk).state_dict() for one in trained]
     share = settings.tuned_share
-    tuned.load_state_dict({k: torch.lerp(start[k], end[k], share) for k in start})
+    mean = {k: torch.stack([end[k] for end in ends]).mean(dim=0) for k in start}
+    tuned.load_state_dict({k: torch.lerp(start[k], mean[k], share) for k in start})
     trunk: Trunk | Twin = tuned
     if settings.beside == recipe.backbone:
         trunk = Twin(tuned, published, recipe.frozen_stages)
@@ -200,39 +232,21 @@ def network_of(trained: Trained, settings: Settings) -> Embedder:
 def learn_projection(
     network: Embedder, material: Material, settings: Settings, say: Says
 ) -> Projection:
-    """Whiten by what varies within photographed and drawn products and under changes."""
-    random = np.random.default_rng(settings.seed)
-    skus = [sku for sku, _ in labelled(material.train)]
-    say(f"features of {len(skus)} photographs, and {settings.views} changed views of each")
-
-    def photographs(views: int) -> Iterator[NDArray[np.uint8]]:
-        for _, path in labelled(material.train):
-            picture = read_picture(path)
-            yield from (changed(picture, HARSH, random) for _ in range(views))
-            if not views:
-                yield picture
-
-    plain = features(network, photographs(0), settings)
-    held_back = labelled(material.val)
-    unseen = features(network, (read_picture(path) for _, path in held_back), settings)
-    views = features(network, photographs(settings.views), settings)
-    changes = views - np.repeat(plain, settings.views, axis=0)
-    drawn_skus = [sku for sku, crops in material.drawn.items() for _ in crops]
-    say(f"features of {len(drawn_skus)} drawn crops")
-    drawn = features(network, (c for crops in material.drawn.values() for c in crops), settings)
-    sets = [(Labelled(plain, np.array(skus)), 1.0)]
-    if len(unseen):
-        names = np.array([sku for sku, _ in labelled(material.val)])
-        sets.append((Labelled(unseen, names), settings.unseen_weight))
-    if len(drawn):
-        sets.append((Labelled(drawn, np.array(drawn_skus)), settings.drawn_weight))
-    return fit_projection(
-        sets,
-        changes,
-        changes_weight=settings.changes_weight,
-        shrinkage=settings.shrinkage,
-        dim=settings.recipe.dim,
-    )
+    """Whiten by what varies within photographed and drawn products."""
+    sets = []
+    for pictures, weight in ((material.train, 1.0), (material.val, settings.unseen_weight)):
+        shown = list(labelled(pictures))
+        if shown:
+            say(f"features of {len(shown)} photographs")
+            found = features(network, (read_picture(path) for _, path in shown), settings)
+            sets.append((Labelled(found, np.array([sku for sku, _ in shown])), weight))
+    drawn = [(sku, crop) for sku, crops in material.drawn.items() for crop in crops]
+    if drawn:
+        say(f"features of {len(drawn)} drawn crops")
+        found = features(network, (crop for _, crop in drawn), settings)
+        names = np.array([sku for sku, _ in drawn])
+        sets.append((Labelled(found, names), settings.drawn_weight))
+    return fit_projection(sets, shrinkage=settings.shrinkage, dim=settings.recipe.dim)
 
 
 def features(
@@ -248,7 +262,7 @@ def features(
         waiting.clear()
 
     for crop in crops:
-        waiting.append(fitted(crop, settings.recipe.side, settings.recipe.fit))
+        waiting.append(fitted(crop, settings.side, settings.recipe.fit))
         if len(waiting) == batch:
             run()
     if waiting:
@@ -303,13 +317,11 @@ def calibrated_table(
 
 
 def stricter(found: Thresholds, settings: Settings) -> Thresholds:
-    """Return thresholds that accept only what is nearer and farther ahead."""
+    """Return thresholds that accept only what is nearer."""
     return replace(
         found,
         tl=found.tl * settings.nearer,
-        margin=found.margin * settings.farther_ahead,
         anchor_accept=found.anchor_accept * settings.nearer,
-        anchor_margin=found.anchor_margin * settings.farther_ahead,
     )
 
 
@@ -325,9 +337,11 @@ def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.floa
 def _provenance(
     material: Material, settings: Settings, calibration: calibrate.Calibration
 ) -> dict[str, Any]:
+    recipes = [recipe.as_plain() for recipe in settings.recipes]
+    plain = {k: v for k, v in asdict(settings).items() if k not in ("recipe", "others")}
     return {
         "trunk": f"{settings.recipe.backbone}, ImageNet-1k, tuned on {len(material.train)} skus",
-        "settings": {**asdict(settings), "recipe": settings.recipe.as_plain()},
+        "settings": {**plain, "recipes": recipes},
         "calibration": asdict(calibration),
         "photographs": sum(map(len, material.train.values())),
         "drawn_products": len(material.drawn),

@@ -265,11 +265,7 @@ class _Training:
         skus, crops = plain(self._pictures, recipe.side, recipe.fit)
         found = embedded(embedder.features, crops, self._ours.device)
         projection = fit_projection(
-            [(Labelled(found, np.array(skus)), 1.0)],
-            np.empty((0, found.shape[1]), np.float32),
-            changes_weight=0.0,
-            shrinkage=_SHRINKAGE,
-            dim=recipe.dim,
+            [(Labelled(found, np.array(skus)), 1.0)], shrinkage=_SHRINKAGE, dim=recipe.dim
         )
         weight, bias = torch.from_numpy(projection.weight), torch.from_numpy(projection.bias)
         embedder.project_with(weight, bias)

@@ -41,28 +41,19 @@ class Projection:
 
 
 def fit_projection(
-    sets: Sequence[tuple[Labelled, float]],
-    changes: Rows,
-    *,
-    changes_weight: float,
-    shrinkage: float,
-    dim: int,
+    sets: Sequence[tuple[Labelled, float]], *, shrinkage: float, dim: int
 ) -> Projection:
     """Whiten by the covariance within products and keep the dim directions with most spread.
 
     sets: pictures of products, with the weight each set's covariance gets.
-    changes: (M, F), what changing a picture (light, blur, ...) did to its feature.
-    changes_weight: weight of the covariance of changes.
     shrinkage: share of the mean variance that is added to every direction.
     """
-    within = np.zeros((changes.shape[1],) * 2)
+    within = np.zeros((sets[0][0].features.shape[1],) * 2)
     means = []
     for labelled, weight in sets:
         own_means, residuals = _residuals(labelled)
         within += weight * (residuals.T @ residuals) / len(residuals)
         means.append(own_means)
-    if len(changes):
-        within += changes_weight * (changes.T @ changes).astype(np.float64) / len(changes)
     variance, directions = np.linalg.eigh(within)
     whitener = directions / np.sqrt(np.maximum(variance, 0) + shrinkage * variance.mean())
     middle = np.concatenate(means).mean(axis=0)

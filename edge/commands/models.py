@@ -289,14 +289,15 @@ def build_default(grocery: Path, out: Path, work: Path, as_json: bool) -> None:
     """
     try:
         from edge.default_build import build
-        from models.recipe import Recipe
+        from models.default import Settings
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"building needs the package {error.name!r}: pip install 'shelfgate[train]'"
         ) from error
     try:
-        with watched(Recipe().passes) as watch:
-            bundle = build(grocery, out, work, _say, watch)
+        settings = Settings()
+        with watched(sum(recipe.passes for recipe in settings.recipes)) as watch:
+            bundle = build(grocery, out, work, _say, watch, settings)
     except _PROBLEMS as error:
         _refuse(error)
     _print({"bundle": str(out), "products": len(bundle.catalogue), **bundle.provenance}, as_json)

@@ -133,11 +133,8 @@ def test_whitening_takes_away_what_varies_within_products() -> None:
     rows = np.repeat(middles, 4, axis=0) + random.normal(0, 0.05, (600, 8))
     rows[:, 0] += random.normal(0, 8, 600)  # light, say: large, and says nothing
     names = np.repeat([f"p{i}" for i in range(150)], 4)
-    nothing = np.zeros((1, 8), np.float32)
     learnt = fit_projection(
         [(Labelled(rows[:300].astype(np.float32), names[:300]), 1.0)],
-        nothing,
-        changes_weight=0.0,
         shrinkage=0.01,
         dim=6,
     )

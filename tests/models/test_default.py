@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from edge.gate import Gate  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
-from models.default import Material, Settings, build_default, network_of  # noqa: E402
+from models.default import Material, Settings, _trained, build_default, network_of  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
 from models.recipe import Recipe  # noqa: E402
 from models.selftest import drawn  # noqa: E402
@@ -48,9 +49,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def built(shop: Path) -> Path:
-    material = Material(
+def material_of(shop: Path) -> Material:
+    return Material(
         catalogue=Catalogue(Product(sku=sku, name=sku, category="Things") for sku in SKUS),
         train=find_pictures([shop / "train"]),
         val=find_pictures([shop / "val"]),
@@ -58,10 +58,14 @@ def built(shop: Path) -> Path:
         stores=[],
         licences={"one.txt": b"free"},
     )
-    settings = Settings(recipe=SMALL, views=1)
+
+
+@pytest.fixture(scope="module")
+def built(shop: Path) -> Path:
+    settings = Settings(recipe=SMALL, others=(replace(SMALL, seed=1),), side=112)
     build_default(
         shop / "bundle",
-        material,
+        material_of(shop),
         _opened,
         lambda table: Gate(table, "all"),
         settings,
@@ -84,11 +88,11 @@ def test_a_box_trusts_what_was_built(built: Path, shop: Path, runtime: str) -> N
 
 
 def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Path) -> None:
-    trained = open_trained(shop / "work" / NETWORK)
+    trained = open_trained(shop / "work" / "0" / NETWORK)
     images = torch.rand(2, 3, 56, 56) * 2 - 1
     with torch.inference_mode():
         half, whole = (
-            network_of(trained, Settings(recipe=SMALL, tuned_share=share, beside="lite0")).trunk(
+            network_of([trained], Settings(recipe=SMALL, tuned_share=share, beside="lite0")).trunk(
                 images
             )
             for share in (0.0, 1.0)
@@ -100,9 +104,36 @@ def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Pa
     assert float((whole[:, :1280] - half[:, :1280]).abs().max()) > 1e-4
 
 
+def test_what_is_shipped_is_the_mean_of_all_trainings(built: Path, shop: Path) -> None:
+    trained = [open_trained(shop / "work" / number / NETWORK) for number in "01"]
+    first, second = (one.embedder.trunk.state_dict() for one in trained)
+    mean = network_of(trained, Settings(recipe=SMALL)).trunk.state_dict()
+    moved = 0.0
+    for name, weight in mean.items():
+        torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
+        moved = max(moved, float((first[name] - second[name]).abs().max()))
+    assert moved > 0
+
+
+def test_a_finished_training_is_used_again(built: Path, shop: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    folder, before = shop / "work" / "0", (shop / "work" / "0" / NETWORK).stat().st_mtime_ns
+    _trained(material_of(shop), folder, SMALL, None)
+    assert (folder / NETWORK).stat().st_mtime_ns == before
+    _trained(material_of(shop), folder.with_name("2"), SMALL, None)
+    assert set(open_trained(folder.with_name("2") / NETWORK).skus) == set(pictures)
+
+
 def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path) -> None:
     out = shop / "exported"
-    arguments = ["models", "export", str(shop / "work" / NETWORK), "--json", "--out", str(out)]
+    arguments = [
+        "models",
+        "export",
+        str(shop / "work" / "0" / NETWORK),
+        "--json",
+        "--out",
+        str(out),
+    ]
     arguments += ["--catalogue", str(shop / "catalog.csv")]
     arguments += ["--pictures", str(shop / "train"), "--val", str(shop / "val")]
     done = CliRunner().invoke(main, arguments)
