@@ -89,8 +89,8 @@ class Background:
         return _visible(apart - _soft(apart, use, 2.5 * limit), SHADOW_LEVELS * self._light())
 
     def _apart(self) -> NDArray[np.float32]:
-        lit = np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
-        return self.current - lit
+        """Return (h, w, 3) float32 BGR, how now differs from the reference in today's light."""
+        return self.current - self.before()
 
     def agree(self, where: NDArray[np.bool_]) -> None:
         """Note that the shelf looks as it did, where `where`, (h, w)."""

@@ -126,14 +126,8 @@ def test_a_finished_training_is_used_again(built: Path, shop: Path) -> None:
 
 def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path) -> None:
     out = shop / "exported"
-    arguments = [
-        "models",
-        "export",
-        str(shop / "work" / "0" / NETWORK),
-        "--json",
-        "--out",
-        str(out),
-    ]
+    network = shop / "work" / "0" / NETWORK
+    arguments = ["models", "export", str(network), "--json", "--out", str(out)]
     arguments += ["--catalogue", str(shop / "catalog.csv")]
     arguments += ["--pictures", str(shop / "train"), "--val", str(shop / "val")]
     done = CliRunner().invoke(main, arguments)
