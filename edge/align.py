@@ -16,6 +16,9 @@ Grey = NDArray[Any]
 CORNERS = 120
 AGREE_PX = 0.7
 FEWEST = 8
+DRIFT_PX = 1.5
+OUTLIER = 40.0
+PLAIN = 2000.0
 
 
 class Aligner:
@@ -60,6 +63,30 @@ def translate(image: Grey, x: float, y: float) -> Grey:
         image, matrix, (image.shape[1], image.shape[0]), borderMode=cv2.BORDER_REPLICATE
     )
     return moved
+
+
+def drift(reference: Grey, image: Grey, use: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return (x, y), the fraction of a pixel by which image has moved against reference.
+
+    reference, image: (h, w) float32 grey, in one light. use: (h, w), the pixels to compare. Two
+    steps of Gauss-Newton (Lucas & Kanade, 1981), the second without what does not fit the first.
+    (0, 0) where the picture is too plain to tell, or more than DRIFT_PX would have to be believed.
+    """
+    step = slice(None, None, 2)
+    dx = cv2.Sobel(reference, cv2.CV_32F, 1, 0, scale=1 / 8)[step, step]
+    dy = cv2.Sobel(reference, cv2.CV_32F, 0, 1, scale=1 / 8)[step, step]
+    apart = image[step, step] - reference[step, step]
+    chosen = use[step, step] & (np.abs(apart) < OUTLIER)
+    x = y = 0.0
+    for _ in range(2):
+        slopes = np.column_stack([dx[chosen], dy[chosen]])
+        squares = slopes.T @ slopes
+        if np.linalg.det(squares) < PLAIN * max(1.0, float(np.trace(squares))):
+            return 0.0, 0.0
+        x, y = (float(value) for value in -np.linalg.solve(squares, slopes.T @ apart[chosen]))
+        left = np.abs(apart + x * dx + y * dy)
+        chosen = chosen & (left < max(2.0, 3.0 * float(np.median(left[chosen]))))
+    return (x, y) if max(abs(x), abs(y)) <= DRIFT_PX else (0.0, 0.0)
 
 
 def gain(reference: Grey, image: Grey, use: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.align import gain, translate
+from edge.align import drift, gain, translate
 from edge.lighting import lighting
 from edge.motion import Motion
 
@@ -22,6 +22,7 @@ FOLLOW = 0.1
 SHADOW_LEVELS = 16.0
 SEAM = 4.0
 COLOUR_COUNTS = 1.6
+DRIFTS = 0.1
 MEAN = np.full((1, 3), 1 / 3, np.float32)
 LESS_MEAN = np.eye(3, dtype=np.float32) - np.float32(1 / 3)
 
@@ -55,6 +56,7 @@ class Background:
         self.picture = image.copy()
         self._noise = motion.noise
         self._gain = np.ones(3, np.float32)
+        self._drift = (0.0, 0.0)
 
     def update(self, motion: Motion, time_s: float) -> None:
         """Take in the next picture."""
@@ -85,8 +87,19 @@ class Background:
         if int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(use))):
             calm = use
         self._gain = gain(self.reference, self.current, calm)
+        self._drift = self._drifted(use)
         apart = self._apart()
         return _visible(apart - _soft(apart, use, 2.5 * limit), SHADOW_LEVELS * self._light())
+
+    def _drifted(self, use: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return by how much of a pixel, x and y, the camera is off the reference.
+
+        Shake too small for the motion stage to follow still moves every edge of a busy shelf.
+        """
+        lit = cv2.transform(self.reference, np.diag(self._gain))
+        before, now = (cv2.cvtColor(each, cv2.COLOR_BGR2GRAY) for each in (lit, self.current))
+        x, y = drift(before, now, use)
+        return (x, y) if max(abs(x), abs(y)) >= DRIFTS else (0.0, 0.0)
 
     def _apart(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, how now differs from the reference in today's light."""
@@ -120,8 +133,13 @@ class Background:
         return lighting(float(self.current[::8, ::8].mean()))
 
     def before(self) -> NDArray[np.float32]:
-        """Return (h, w, 3) float32 BGR, the reference in today's light."""
-        return np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
+        """Return (h, w, 3) float32 BGR, the reference in today's light and where it is today."""
+        lit = np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
+        return translate(lit, *self._drift)
+
+    def _as_reference(self) -> NDArray[np.float32]:
+        """Return (h, w, 3) float32 BGR, what is there now in the reference's light and place."""
+        return translate(self.current / self._gain, -self._drift[0], -self._drift[1])
 
     def learn(self, where: Mask, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make what is there now the reference, where `where`, (h, w) uint8, is not 0.
@@ -132,7 +150,7 @@ class Background:
         soft = np.minimum(1.0, 2.0 * cv2.GaussianBlur(weight, (0, 0), SEAM))
         soft[self.known == 0] = weight[self.known == 0]
         soft[~self.settled()] = 0.0
-        self.reference += soft[..., None] * (self.current / self._gain - self.reference)
+        self.reference += soft[..., None] * (self._as_reference() - self.reference)
         inside = where > 0
         self.known[inside] = 255
         self.agreed_s[inside] = self._time_s
@@ -140,12 +158,12 @@ class Background:
 
     def follow(self, where: Mask) -> None:
         """Let the reference drift with slow changes, where `where`, (h, w) uint8, is not 0."""
-        lit = self.current / self._gain
-        cv2.accumulateWeighted(lit, self.reference, FOLLOW, where)
+        cv2.accumulateWeighted(self._as_reference(), self.reference, FOLLOW, where)
 
     def rebase(self, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make the whole picture the reference: a quiet shelf has been seen anew."""
         self._gain = np.ones(3, np.float32)
+        self._drift = (0.0, 0.0)
         self.learn(np.full(self.shape, 255, np.uint8), image, motion)
 
     def lined_up(self, image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
