@@ -52,6 +52,9 @@ class ShelfLimits:
 CHECK_S = 0.1
 FOLLOW_S = 0.5
 FORGET_S = 3.0
+CHANGED_SHARE = 0.4
+"""Where an item's like stands behind it, so little of its place may look changed."""
+OUTLINE = 2.0
 FAINT = 2.0
 FAINT_WAITS = 1.5
 REFRESH_S = 0.3
@@ -104,8 +107,7 @@ class Shelf:
         differs = (apart > background.limit()) & (background.known > 0)
         disturbed = background.disturbed()
         changed = np.where(differs & disturbed, 255, 0).astype(np.uint8)
-        size = changed.size
-        min_area = max(12, round(self._limits.min_item * size))
+        min_area = max(12, round(CHANGED_SHARE * self._smallest()))
         regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
         waiting = False
@@ -168,10 +170,26 @@ class Shelf:
         return events
 
     def _items(self, parts: Sequence[Region]) -> list[Region]:
-        """Return the parts that can be items: not too large, and no arms."""
+        """Return the parts that can be items: not too small or large, and no arms."""
         height, width = self._background.shape
         largest = self._limits.max_item * height * width
-        return [part for part in parts if not part.at_border and part.box_area <= largest]
+        return [
+            part
+            for part in parts
+            if not part.at_border and part.box_area <= largest and self._is_large_enough(part)
+        ]
+
+    def _is_large_enough(self, part: Region) -> bool:
+        """Whether a part is as large as an item, or the outline of one."""
+        smallest = self._smallest()
+        if part.area >= smallest:
+            return True
+        sides = (part.box[2] - part.box[0], part.box[3] - part.box[1])
+        return part.box_area >= OUTLINE * smallest and min(sides) >= 0.8 * smallest**0.5
+
+    def _smallest(self) -> float:
+        height, width = self._background.shape
+        return self._limits.min_item * height * width
 
     def _learn_unknown(self, frame: Frame, motion: Motion, settled: NDArray[np.bool_]) -> None:
         """What has never been seen still becomes the reference once it is, people excepted."""
@@ -225,7 +243,7 @@ class Shelf:
             for picture in (background.before(), background.current)
         )
         small = place_of(region.box, region.mask, was, now, 1.0)
-        verdict = judge(small.before, small.after, small.mask, small.inner)
+        verdict = judge(small, place)
         if verdict is None or is_same(place.before, place.after, place.inner):
             return []
         holder = background.picture if verdict is Kind.PICK else now_image

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.appearance import judge
+from edge.crops import Place
 from edge.events import Kind
+from edge.fit import fitted
 
 Picture = NDArray[np.uint8]
 INNER = (40, 30, 100, 120)
@@ -40,7 +42,8 @@ def standing(front: Picture, depth: int) -> Picture:
 def verdict(before: Picture, after: Picture) -> Kind | None:
     apart = np.abs(before.astype(int) - after).max(axis=2)
     mask = np.where(apart > 8, 255, 0).astype(np.uint8)
-    return judge(before, after, mask, INNER)
+    place = Place(before, after, mask, INNER, (40.0, 30.0, 100.0, 120.0))
+    return judge(place, place)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -68,3 +71,29 @@ def test_the_only_one_leaves_or_comes(seed: int) -> None:
     full = standing(package(seed), 0)
     assert verdict(full, bare) is Kind.PICK
     assert verdict(bare, full) is Kind.RETURN
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_item_that_was_nudged_is_neither(seed: int) -> None:
+    still = standing(package(seed), 1)
+    nudged = np.asarray(np.roll(still, 2, axis=1), np.uint8)
+    assert verdict(still, nudged) is None
+    assert verdict(nudged, still) is None
+
+
+def test_another_item_put_before_one_is_never_taken_for_a_pick() -> None:
+    told = []
+    for seed in range(12):
+        behind, front = standing(package(seed), 1), standing(package(seed + 100), 0)
+        told.append(verdict(behind, front))
+        assert verdict(front, behind) is not Kind.RETURN
+    assert Kind.PICK not in told
+    assert told.count(Kind.RETURN) >= 9
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_height_of_what_stands_behind_is_found(seed: int, depth: int) -> None:
+    fit = fitted(standing(package(seed), 0), standing(package(seed), depth), INNER)
+    assert fit.score > 0.9
+    assert fit.growth == pytest.approx(depth * np.log(0.95), abs=0.015)
