@@ -96,8 +96,8 @@ class Background:
 
         Shake too small for the motion stage to follow still moves every edge of a busy shelf.
         """
-        lit = cv2.transform(self.reference, np.diag(self._gain))
-        before, now = (cv2.cvtColor(each, cv2.COLOR_BGR2GRAY) for each in (lit, self.current))
+        pictures = (self._lit(), self.current)
+        before, now = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures)
         x, y = drift(before, now, use)
         return (x, y) if max(abs(x), abs(y)) >= DRIFTS else (0.0, 0.0)
 
@@ -134,8 +134,11 @@ class Background:
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light and where it is today."""
-        lit = np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
-        return translate(lit, *self._drift)
+        return translate(self._lit(), *self._drift)
+
+    def _lit(self) -> NDArray[np.float32]:
+        """Return (h, w, 3) float32 BGR, the reference in today's light."""
+        return np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
 
     def _as_reference(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, what is there now in the reference's light and place."""
