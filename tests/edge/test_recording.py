@@ -54,11 +54,11 @@ def test_every_frame_comes_in_order_with_its_time(clip: Path) -> None:
     assert recording.read() is None
 
 
-def test_a_clip_in_real_time_takes_as_long_as_it_lasts(clip: Path) -> None:
+def test_a_clip_in_real_time_is_never_ahead_of_its_clock(clip: Path) -> None:
     recording = Recording(clip, "front", real_time=True)
     started = time.monotonic()
     frames = [next(iter(recording)) for _ in range(11)]
-    assert time.monotonic() - started == pytest.approx(frames[-1].time_s, abs=0.2)
+    assert time.monotonic() - started >= frames[-1].time_s - 0.05
     assert recording.read(timeout_s=0.0) is None
     assert not recording.ended
 
