@@ -22,7 +22,7 @@ from cloud_sync.trust_keys import make_key
 from edge.embed import Embedder
 from edge.gate import Gate
 from edge.runtime import OpenVinoNetwork
-from models.bundle import Bundle, Group, Model, load_bundle
+from models.bundle import Bundle, BundleError, Group, Model, load_bundle
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue, Product
 from models.selftest import CROPS, drawn, made
@@ -126,7 +126,7 @@ def changed(bundle: Bundle, name: str, content: bytes | None, **manifest: Any) -
     path.write_text(json.dumps(about))
     try:
         return load_bundle(bundle.path)
-    except Exception:
+    except BundleError:
         return replace(bundle, digest=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
