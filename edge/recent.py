@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 SMOOTHING = 1.0
 CLEAR_LEVELS = 4.0
+CLEAR_SHARE = 0.4
+"""How far off the line from before to after a picture may lie, of how far these two are apart."""
 STILL_LEVELS = 2.0
 STILL_SHARE = 0.1
 HIDDEN_S = 0.4
 """From how long a gap on a hand hid the change itself."""
 LEAD_S = 0.35
-"""How long before the place is in sight again the hand has the item, when taking."""
+"""How long before the place is in sight again the hand has the item, when taking.
+
+What hides it for longer than a hand is a shopper in front, who may have taken it any time.
+"""
 HANDLING_S = 0.2
 REST_S = 0.6
 RUN = 4
@@ -76,7 +81,9 @@ class Recent:
             return None
         times, last = change.times, change.last
         if change.hidden:
-            return float(max(times[last], times[change.first] - LEAD_S))
+            gap_s = float(times[change.first] - times[last])
+            lead_s = min(gap_s, max(LEAD_S, gap_s / 2 - LEAD_S))
+            return float(times[change.first]) - lead_s
         still = np.flatnonzero(change.resting[: last + 1])
         if still.size and times[last] - times[still[-1]] < REST_S:
             return float(times[still[-1]])
@@ -112,7 +119,7 @@ class Recent:
         was, now = _smooth(before[cut])[inside], _smooth(after[cut])[inside]
         line = _centred(now - was)
         length = max(float(line @ line), 1e-6)
-        clear = max(CLEAR_LEVELS, float(np.sqrt(length / line.size)))
+        clear = max(CLEAR_LEVELS, CLEAR_SHARE * float(np.sqrt(length / line.size)))
         still = max(STILL_LEVELS, STILL_SHARE * float(np.median(np.abs(now - was))))
         count = len(self._kept)
         as_before, as_after, resting = (np.zeros(count, np.bool_) for _ in range(3))

@@ -55,6 +55,21 @@ def test_an_item_that_went_and_came_came_the_last_time() -> None:
     assert came == pytest.approx(9.4, abs=0.35)
 
 
+@pytest.mark.parametrize("kind", ["pick", "return"])
+def test_a_coat_in_front_of_a_full_row_is_no_change_yet(kind: str) -> None:
+    front, _, _ = places()
+    behind = front.copy()
+    behind[15:45, 20:40] = 0.6 * behind[15:45, 20:40] + 0.4 * front[15:45, 20:40][::-1, ::-1]
+    coat = np.full_like(front, 40)
+    before, after = (front, behind) if kind == "pick" else (behind, front)
+    seen = watched([before] * 20 + [coat] * 30 + [after] * 20)
+    at = seen.left_at if kind == "pick" else seen.arrived_at
+
+    time_s = at(before.astype(np.float32), after.astype(np.float32), changed(front, behind))
+
+    assert time_s == pytest.approx(3.5, abs=1.0)
+
+
 def test_a_place_that_was_never_seen_before_tells_no_time() -> None:
     full, empty, hidden = places()
     assert (
