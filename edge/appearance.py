@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.crops import Place
-from edge.cues import colour_evidence, edge_strengths, light_evidence, texture_evidence
+from edge.cues import (
+    colour_evidence,
+    edge_strengths,
+    light_change,
+    light_evidence,
+    texture_evidence,
+)
 from edge.events import Kind
 from edge.fit import Fit, fitted
 from edge.lighting import lighting
 
 Picture = NDArray[np.uint8]
-SAME = 0.96
+SAME = 0.97
 FLAT = 3.0
 EDGE_FLOOR = 5.0
 SHADOW_EDGE = 8.0
@@ -78,12 +84,18 @@ def _is_unmoved(fit: Fit) -> bool:
 
 
 def _evidence(place: Place, fit: Fit) -> float:
-    """Return what speaks for a pick; negative where it speaks for a return."""
+    """Return what speaks for a pick; negative where it speaks for a return.
+
+    A lamp that was switched makes edges and print stronger or weaker as it does the surroundings.
+    """
     before, after, mask = place.before, place.after, place.mask
+    lamp = light_change(before, after, mask)
     was, now = edge_strengths(before, after, mask)
-    evidence = EDGE_WEIGHT * _within(float(np.log((was + 1.0) / (now + 1.0))), MOST_EDGE)
+    edges = float(np.log((was + 1.0) / (now + 1.0))) - lamp
+    texture = texture_evidence(before, after, mask) - lamp
+    evidence = EDGE_WEIGHT * _within(edges, MOST_EDGE)
     evidence += COLOUR_WEIGHT * _within(colour_evidence(before, after, mask), MOST_COLOUR)
-    evidence += TEXTURE_WEIGHT * _within(texture_evidence(before, after, mask), MOST_TEXTURE)
+    evidence += TEXTURE_WEIGHT * _within(texture, MOST_TEXTURE)
     evidence += LIGHT_WEIGHT * _believed(light_evidence(before, after, mask), MOST_LIGHT)
     if fit.score > FITS:
         evidence -= SIZE_WEIGHT * _believed(fit.growth, MOST_SIZE)

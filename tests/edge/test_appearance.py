@@ -55,6 +55,22 @@ def test_taking_the_front_one_uncovers_its_like_and_is_a_pick(seed: int, depth: 
 
 
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("lamp", "lamp_after"), [(1.0, 0.6), (0.6, 1.0)])
+def test_a_lamp_switched_meanwhile_turns_no_pick_round(
+    seed: int, lamp: float, lamp_after: float
+) -> None:
+    near, far = standing(package(seed), 0), standing(package(seed), 1)
+    box = (40.0, 30.0, 100.0, 120.0)
+    for first, second, kind in ((near, far, Kind.PICK), (far, near, Kind.RETURN)):
+        today = (first * lamp_after).astype(np.uint8)
+        before, after = (first * lamp).astype(np.uint8), (second * lamp_after).astype(np.uint8)
+        apart = np.abs(today.astype(int) - after).max(axis=2)
+        mask = np.where(apart > 8, 255, 0).astype(np.uint8)
+        small = Place(today, after, mask, INNER, box)
+        assert judge(small, Place(before, after, mask, INNER, box)) is kind
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_a_shadow_over_an_item_is_neither(seed: int) -> None:
     lit = standing(package(seed), 0)
     over = np.zeros(lit.shape[:2], np.float32)
