@@ -14,19 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.crops import Place
-from edge.cues import (
-    colour_evidence,
-    edge_strengths,
-    light_change,
-    light_evidence,
-    texture_evidence,
-)
+from edge.cues import colour_evidence, edge_strengths, light_evidence, texture_evidence
 from edge.events import Kind
 from edge.fit import Fit, fitted
 from edge.lighting import lighting
 
 Picture = NDArray[np.uint8]
-SAME = 0.97
+SAME = 0.96
 FLAT = 3.0
 EDGE_FLOOR = 5.0
 SHADOW_EDGE = 8.0
@@ -42,18 +36,23 @@ TEXTURE_WEIGHT, MOST_TEXTURE = 6.5, 0.5
 LIGHT_WEIGHT, MOST_LIGHT = 6.0, 0.3
 SIZE_WEIGHT, MOST_SIZE = 50.0, 0.07
 
+SWITCHED = 0.1
+"""From how much more or less light, as a log ratio, a lamp counts as switched."""
+
 FITS = 0.8
 FITS_WELL = 0.92
 SAME_SIZE, UNSURE = 0.011, 0.1
 """Growth, as a log ratio, that is none; more of it where the fit is less good."""
 NEEDED = 0.6
 NEEDED_OF_UNMOVED = 5.0
+NEEDED_OF_SLID = 7.0
 
 
 def judge(small: Place, place: Place) -> Kind | None:
     """Say what happened at a place, or None where nothing left and nothing came.
 
-    small, place: the same place, as the small picture shows it and at full resolution.
+    small, place: the same place, as the small picture shows it and at full resolution; before is in
+    the light of after in the small one, and in its own in the other.
     """
     before, after, mask = small.before, small.after, small.mask
     was, now = edge_strengths(before, after, mask)
@@ -66,30 +65,32 @@ def judge(small: Place, place: Place) -> Kind | None:
         if colour * (1 if verdict is Kind.PICK else -1) > -AGAINST:
             return verdict
     fit = fitted(place.before, place.after, place.inner)
-    speaks = _evidence(place, fit)
-    if abs(speaks) < (NEEDED_OF_UNMOVED if _is_unmoved(fit) else NEEDED):
+    speaks = _evidence(place, fit, _lamp(small, place))
+    if abs(speaks) < _needed(fit):
         return None
     return Kind.PICK if speaks > 0 else Kind.RETURN
 
 
-def _is_unmoved(fit: Fit) -> bool:
-    """Whether both pictures show one thing at one distance: nudged, or in another light.
+def _needed(fit: Fit) -> float:
+    """Return how much has to speak for a change where one picture can be laid over the other.
 
-    What fits by a size that no depth of a shelf explains has slid along its stripes.
+    Much where both show one thing at one distance: nudged, or in another light. More where it fits
+    by a size that no depth of a shelf explains: it has slid along its stripes.
     """
     if fit.score < FITS_WELL:
-        return False
+        return NEEDED
+    if abs(fit.growth) > MOST_SIZE:
+        return NEEDED_OF_SLID
     same = SAME_SIZE + UNSURE * (1.0 - fit.score)
-    return abs(fit.growth) < same or abs(fit.growth) > MOST_SIZE
+    return NEEDED_OF_UNMOVED if abs(fit.growth) < same else NEEDED
 
 
-def _evidence(place: Place, fit: Fit) -> float:
+def _evidence(place: Place, fit: Fit, lamp: float) -> float:
     """Return what speaks for a pick; negative where it speaks for a return.
 
-    A lamp that was switched makes edges and print stronger or weaker as it does the surroundings.
+    lamp: how much brighter the light was before, as a log ratio; edges and print follow it.
     """
     before, after, mask = place.before, place.after, place.mask
-    lamp = light_change(before, after, mask)
     was, now = edge_strengths(before, after, mask)
     edges = float(np.log((was + 1.0) / (now + 1.0))) - lamp
     texture = texture_evidence(before, after, mask) - lamp
@@ -100,6 +101,16 @@ def _evidence(place: Place, fit: Fit) -> float:
     if fit.score > FITS:
         evidence -= SIZE_WEIGHT * _believed(fit.growth, MOST_SIZE)
     return evidence
+
+
+def _lamp(small: Place, place: Place) -> float:
+    """Return how much brighter the light was before, as a log ratio: one thing seen in both."""
+    lights = []
+    for seen in (place, small):
+        x1, y1, x2, y2 = seen.inner
+        lights.append(float(seen.before[y1:y2, x1:x2].mean()) + 1.0)
+    lamp = float(np.log(lights[0] / lights[1]))
+    return lamp if abs(lamp) > SWITCHED else 0.0
 
 
 def _within(value: float, most: float) -> float:

@@ -45,12 +45,7 @@ def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -
 
 def light_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
     """Return by how much brighter the inside is before than after, against its surroundings."""
-    return _brighter(before, after, mask > 0) - light_change(before, after, mask)
-
-
-def light_change(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
-    """Return by how much brighter a region's surroundings are before than after, as a log ratio."""
-    return _brighter(before, after, _ring(mask, 1 / 10))
+    return _brighter(before, after, mask > 0) - _brighter(before, after, _ring(mask, 1 / 10))
 
 
 def _brighter(before: Picture, after: Picture, where: NDArray[np.bool_]) -> float:

@@ -54,7 +54,7 @@ FOLLOW_S = 0.5
 FORGET_S = 3.0
 CHANGED_SHARE = 0.4
 """Where an item's like stands behind it, so little of its place may look changed."""
-OUTLINE = 1.15
+OUTLINE = 2.0
 FAINT = 2.0
 FAINT_WAITS = 1.5
 REFRESH_S = 0.3
