@@ -13,6 +13,7 @@ library libGL.so.1 || wanted+=(libgl1)
 library libglib-2.0.so.0 || wanted+=(libglib2.0-0)
 if [ "${1:-}" = tests ]; then
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || on_path initdb || wanted+=(postgresql)
+    on_path strace || wanted+=(strace)
 fi
 "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 
