@@ -37,5 +37,5 @@ $(VENV)/.setup: setup.cfg pyproject.toml tools/system-packages.sh
 
 $(VENV)/.train: $(VENV)/.setup
 	tools/system-packages.sh tests
-	$(PIP) install --editable '.[train]'
+	$(PIP) install --editable '.[train,s3,s3-server]'
 	@touch $@

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import fsspec
@@ -29,11 +30,10 @@ class PictureStore:
     """
 
     def __init__(self, url: str) -> None:
-        try:
+        self._url = url
+        with self._explained():
             self._files, self._root = fsspec.core.url_to_fs(url)
             self._files.makedirs(self._root, exist_ok=True)
-        except (ImportError, ValueError) as error:
-            raise OSError(f"{url}: {error}") from error
 
     def keep(self, evidence: Evidence) -> None:
         """Put a picture in its place.
@@ -45,25 +45,37 @@ class PictureStore:
         if not evidence.data.startswith(JPEG):
             raise MessageError(f"picture {evidence.name} is no JPEG")
         path = self._path(evidence.sha256)
-        if not self._files.exists(path):
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            part = f"{path}.{time.monotonic_ns()}.part"
-            self._files.pipe_file(part, evidence.data)
-            self._files.mv(part, path)
+        with self._explained():
+            if not self._files.exists(path):
+                self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                part = f"{path}.{time.monotonic_ns()}.part"
+                self._files.pipe_file(part, evidence.data)
+                self._files.mv(part, path)
 
     def read(self, sha256: str) -> bytes | None:
-        """Give a picture, None where it is not here."""
+        """Give a picture, None where it is not here. Raises OSError where that cannot be said."""
         try:
-            data: bytes = self._files.cat_file(self._path(sha256))
+            with self._explained():
+                data: bytes = self._files.cat_file(self._path(sha256))
         except FileNotFoundError:
             return None
         return data
 
     def drop(self, sha256: str) -> None:
-        """Remove a picture."""
+        """Remove a picture. Raises OSError where the store does not do it."""
         path = self._path(sha256)
-        if self._files.exists(path):
-            self._files.rm_file(path)
+        with self._explained():
+            if self._files.exists(path):
+                self._files.rm_file(path)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:  # every kind of store has errors of its own
+            raise OSError(f"{self._url}: {error}") from error
 
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}.jpg"

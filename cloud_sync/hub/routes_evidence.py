@@ -83,7 +83,10 @@ def evidence_routes(
     @router.get("/evidence/{sha256}", **only(SEE_STORES))
     def picture(sha256: Digest) -> Response:
         """A picture."""
-        data = there().pictures.read(sha256)
+        try:
+            data = there().pictures.read(sha256)
+        except OSError as error:
+            raise HTTPException(503, f"the store of pictures does not answer: {error}") from error
         if data is None:
             raise HTTPException(404, "there is no such picture, or not any more")
         return Response(data, media_type="image/jpeg")
