@@ -57,12 +57,14 @@ def enrol_products(
 ) -> tuple[Draft, list[Enrolled]]:
     """Enrol products into a group and return the draft of the next version of the bundle.
 
-    catalogue: must know every sku of pictures. fresh: begin with no products at all.
+    catalogue: must know every sku of pictures. fresh: begin with no products at all, and with
+        thresholds that hold for other goods.
     known: pictures of products the bundle has, to show beside look-alikes; those it carries itself
         are found anyway.
     Raises BundleError for a sku the catalogue lacks, PictureError for unreadable pictures.
     """
-    table = build_table({}, group.table.dim, group.table.thresholds) if fresh else group.table
+    limits = group.table.thresholds.carried()
+    table = build_table({}, group.table.dim, limits) if fresh else group.table
     looks: dict[str, Looks] = {}
     reports = []
     faces = Faces(bundle, known or {})
@@ -112,7 +114,8 @@ def _next_version(
     kept = [other for other in bundle.groups if other.name != group.name]
     if fresh:
         kept = [
-            Group(g.name, g.model, build_table({}, g.table.dim, g.table.thresholds)) for g in kept
+            Group(g.name, g.model, build_table({}, g.table.dim, g.table.thresholds.carried()))
+            for g in kept
         ]
     draft = with_group(bundle, group)
     files = {

@@ -42,6 +42,10 @@ class TableError(Exception):
     """A table's parts do not fit together, or an embedding does not fit the table."""
 
 
+CARRIED = 0.9
+"""What is left of a distance to accept at, for a catalogue it was not calibrated on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """When the gate accepts, looks closer, or rejects.
@@ -71,6 +75,14 @@ class Thresholds:
                 raise TableError(f"threshold {entry.name} is {value}, must lie in [0, {most:g}]")
         if self.tl > self.th:
             raise TableError(f"threshold tl {self.tl} lies above th {self.th}")
+
+    def carried(self) -> Thresholds:
+        """Return what holds for goods that it was not calibrated on: it accepts from nearer only.
+
+        How near a look-alike of other goods comes is not known; until they are calibrated for
+        themselves, a tenth of the distance is kept between.
+        """
+        return replace(self, tl=CARRIED * self.tl, anchor_accept=CARRIED * self.anchor_accept)
 
 
 SAFE = Thresholds(tl=0.15, th=0.5, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)

@@ -108,6 +108,8 @@ def test_a_fresh_bundle_knows_only_what_was_enrolled(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert sorted(load_bundle(out).catalogue) == ["item-0", "item-1", "item-2"]
+    shipped = load_bundle(DEFAULT_BUNDLE).groups[0].table.thresholds
+    assert load_bundle(out).groups[0].table.thresholds == shipped.carried()
 
 
 def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_thresholds_make_sense(values: dict[str, float]) -> None:
         Thresholds(**{**sound, **values})
 
 
+def test_other_goods_have_to_be_nearer_to_be_accepted_and_are_rejected_as_before() -> None:
+    carried = LIMITS.carried()
+    assert carried.tl < LIMITS.tl
+    assert carried.anchor_accept < LIMITS.anchor_accept
+    assert (carried.th, carried.margin) == (LIMITS.th, LIMITS.margin)
+
+
 def test_the_lead_is_a_share_of_the_first_distance() -> None:
     assert lead([0.2, 0.3]) == pytest.approx(0.5)
     assert lead([0.0, 0.01]) == pytest.approx(0.2)
