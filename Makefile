@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/shelfgate demo $(ARGS)
 
 test: setup train
-	$(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,11 +14,6 @@ from tests.cloud_sync.a_device import HubProcess
 ROOT = Path(__file__).parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones: whoever works beside them is then done at the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The repository's root."""
