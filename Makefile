@@ -6,8 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHON
-# One more than there are cores: many tests wait for processes they have killed.
-WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
 .PHONY: setup train demo test lint clean
 
@@ -19,7 +17,7 @@ demo: setup
 	$(BIN)/shelfgate demo $(ARGS)
 
 test: setup train
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
