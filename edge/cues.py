@@ -45,14 +45,15 @@ def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -
 
 def light_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
     """Return by how much brighter the inside is before than after, against its surroundings."""
-    return _brighter(before, after, mask > 0) - _brighter(before, after, _ring(mask, 1 / 10))
-
-
-def _brighter(before: Picture, after: Picture, where: NDArray[np.bool_]) -> float:
-    if not where.any():
-        return 0.0
-    was, now = (float(_grey(picture)[where].mean()) + 1.0 for picture in (before, after))
-    return float(np.log(was / now))
+    greys = [_grey(picture) for picture in (before, after)]
+    darker = []
+    for where in (mask > 0, _ring(mask, 1 / 10)):
+        if not where.any():
+            darker.append(0.0)
+            continue
+        was, now = (float(grey[where].mean()) + 1.0 for grey in greys)
+        darker.append(float(np.log(was / now)))
+    return darker[0] - darker[1]
 
 
 def _ring(mask: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
