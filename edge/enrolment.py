@@ -24,7 +24,7 @@ from models.enrol import Enrolment
 from models.enrol import enrol as enrol_one
 from models.pictures import PictureError, read_picture
 from models.router import router_of
-from models.table import Looks, build_table
+from models.table import GroupTable, Looks, build_table
 from models.yardstick import MOST_LEAD
 
 
@@ -63,8 +63,7 @@ def enrol_products(
         are found anyway.
     Raises BundleError for a sku the catalogue lacks, PictureError for unreadable pictures.
     """
-    limits = group.table.thresholds.carried()
-    table = build_table({}, group.table.dim, limits) if fresh else group.table
+    table = _emptied(group.table) if fresh else group.table
     looks: dict[str, Looks] = {}
     reports = []
     faces = Faces(bundle, known or {})
@@ -91,6 +90,11 @@ def enrol_products(
     return _next_version(bundle, changed, products, faces.files, fresh=fresh), reports
 
 
+def _emptied(table: GroupTable) -> GroupTable:
+    """Return a table for other goods: without products, and accepting from nearer only."""
+    return build_table({}, table.dim, table.thresholds.carried())
+
+
 def _usable(paths: Sequence[Path]) -> tuple[list[tuple[Path, NDArray[np.uint8]]], list[str]]:
     """Read pictures; return those that can be read, and what is wrong with the others.
 
@@ -113,10 +117,7 @@ def _next_version(
     """Put a group that changed into a bundle, with the faces of the products it then has."""
     kept = [other for other in bundle.groups if other.name != group.name]
     if fresh:
-        kept = [
-            Group(g.name, g.model, build_table({}, g.table.dim, g.table.thresholds.carried()))
-            for g in kept
-        ]
+        kept = [Group(g.name, g.model, _emptied(g.table)) for g in kept]
     draft = with_group(bundle, group)
     files = {
         name: content

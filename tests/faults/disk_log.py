@@ -90,7 +90,9 @@ def _changes(
     if name in ("openat", "creat"):
         full = _joined(*_pairs(arguments)[0])
         if full.startswith(inside):
-            places[(str(result), full)] = -1 if "O_APPEND" in arguments else 0
+            if "O_APPEND" in arguments:
+                raise NotImplementedError(f"appending to {full}: this log cannot play it")
+            places[(str(result), full)] = 0
             if "O_CREAT" in arguments or name == "creat":
                 yield Call("create", full)
             if "O_TRUNC" in arguments or name == "creat":
@@ -130,7 +132,7 @@ def _of_a_handle(
     elif name == "write":
         offset = places.get(at, 0)
         yield Call("write", path, bytes.fromhex(_hex(arguments))[:result], offset)
-        places[at] = offset if offset < 0 else offset + result
+        places[at] = offset + result
     elif name == "pwrite64":
         yield Call("write", path, bytes.fromhex(_hex(arguments))[:result], numbers[-1])
     elif name == "sendfile":
@@ -217,10 +219,9 @@ class Disk:
             self._rename(path, call.other)
         elif path in self._files and call.name == "write":
             file = self._files[path]
-            offset = len(file.content) if call.offset < 0 else call.offset
-            self._note(file, offset, len(call.data))
-            file.content.extend(bytes(max(0, offset - len(file.content))))
-            file.content[offset : offset + len(call.data)] = call.data
+            self._note(file, call.offset, len(call.data))
+            file.content.extend(bytes(max(0, call.offset - len(file.content))))
+            file.content[call.offset : call.offset + len(call.data)] = call.data
         elif path in self._files and call.name == "truncate":
             file = self._files[path]
             self._note(file, call.offset, max(0, len(file.content) - call.offset))
