@@ -44,14 +44,16 @@ def assign(line: BrokerLine, devices: Sequence[Address], bundle: str, version: i
     return desired
 
 
-def reported(line: BrokerLine, wait_s: float = 1.0) -> dict[Address, Reported]:
-    """Give what every device last reported, after waiting for what the broker retains.
+def reported(line: BrokerLine, quiet_s: float = 1.0) -> dict[Address, Reported]:
+    """Give what every device last reported: what the broker retains, until it is quiet.
 
     Raises BrokerSilent.
     """
     found: dict[Address, Reported] = {}
+    taken, came = threading.Event(), threading.Event()
 
     def take(_: paho.Client, __: object, message: paho.MQTTMessage) -> None:
+        came.set()
         try:
             found[parse(message.topic)[0]] = decode_as(Reported, bytes(message.payload))
         except MessageError:
@@ -59,8 +61,14 @@ def reported(line: BrokerLine, wait_s: float = 1.0) -> dict[Address, Reported]:
 
     with _connected(line) as client:
         client.on_message = take
+        client.on_subscribe = lambda *_: taken.set()
         client.subscribe(every_device(Channel.REPORTED), qos=1)
-        time.sleep(wait_s)
+        if not taken.wait(ANSWERS_S):
+            raise BrokerSilent(f"the broker at {line.host}:{line.port} takes no subscription")
+        # What is retained follows the answer to the subscription, with no word at its end.
+        until = time.monotonic() + ANSWERS_S
+        while came.wait(quiet_s) and time.monotonic() < until:
+            came.clear()
     return found
 
 

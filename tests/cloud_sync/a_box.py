@@ -128,9 +128,9 @@ def want(port: int, address: Address, version: int, bundle: str = "drinks") -> N
     assign(BrokerLine("127.0.0.1", port, None), [address], bundle, version)
 
 
-def at_hub(port: int, address: Address, wait_s: float = 0.4) -> Reported:
+def at_hub(port: int, address: Address, quiet_s: float = 0.4) -> Reported:
     """What the broker has of a box for the hub; an empty word where it has none."""
-    return reported(BrokerLine("127.0.0.1", port, None), wait_s).get(address, Reported())
+    return reported(BrokerLine("127.0.0.1", port, None), quiet_s).get(address, Reported())
 
 
 def settle(seconds: float) -> None:

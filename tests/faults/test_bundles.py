@@ -87,11 +87,11 @@ class Attacked:
         assert self.box.running == ("drinks", 0)
         assert None not in self.box.decide()
 
-        def told() -> tuple[str, str]:
-            return self.box.at_hub().state, self.box.at_hub().detail
+        def told() -> tuple[str, str, str | None]:
+            report = self.box.at_hub()
+            return report.state, report.detail, report.failed_bundle
 
-        until(lambda: told() == ("failed", reason))
-        assert self.box.at_hub().failed_bundle == f"drinks {version}"
+        until(lambda: told() == ("failed", reason, f"drinks {version}"))
         return reason
 
     def stop(self) -> None:
