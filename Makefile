@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# uv takes a sixth of pip's time; where it finds a package in no index that it knows, pip may.
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python $(1) || $(PIP) install $(1)
 export PYTHON
 
 .PHONY: setup train demo test lint clean
@@ -32,10 +34,11 @@ $(VENV)/.setup: setup.cfg pyproject.toml tools/system-packages.sh
 	    || { echo "shelfgate needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	tools/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --editable '.[hub,dev]'
+	test -x $(BIN)/uv || $(PIP) install 'uv>=0.9'
+	$(call INSTALL,--editable '.[hub,dev]')
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.setup
 	tools/system-packages.sh tests
-	$(PIP) install --editable '.[train,s3,s3-server]'
+	$(call INSTALL,--editable '.[train,s3,s3-server]')
 	@touch $@
