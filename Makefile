@@ -4,9 +4,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := hub,dev
+TESTS := train,s3,s3-server
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # uv takes a sixth of pip's time; where it finds a package in no index that it knows, pip may.
-INSTALL = $(BIN)/uv pip install --python $(BIN)/python $(1) || $(PIP) install $(1)
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(1)]' || $(PIP) install --editable '.[$(1)]'
 export PYTHON
 
 .PHONY: setup train demo test lint clean
@@ -35,10 +37,10 @@ $(VENV)/.setup: setup.cfg pyproject.toml tools/system-packages.sh
 	tools/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(PIP) install 'uv>=0.9'
-	$(call INSTALL,--editable '.[hub,dev]')
+	$(call INSTALL,$(DEMO))
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.setup
 	tools/system-packages.sh tests
-	$(call INSTALL,--editable '.[train,s3,s3-server]')
+	$(call INSTALL,$(TESTS))
 	@touch $@
