@@ -8,8 +8,10 @@ DEMO := hub,dev
 TESTS := train,s3,s3-server
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # uv takes a sixth of pip's time; where it finds a package in no index that it knows, pip may.
-INSTALL = $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --editable '.[$(1)]' || $(PIP) install --editable '.[$(1)]'
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(1)]' || $(PIP) install --editable '.[$(1)]'
 export PYTHON
+# Dozens of processes of the demo and the tests read the same sources.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup train demo test lint clean
 
