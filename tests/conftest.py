@@ -10,8 +10,14 @@ import pytest
 
 from cloud_sync.broker import Broker
 from tests.cloud_sync.a_device import HubProcess
+from tests.edge.bottles import a_bottle_bundle
 
 ROOT = Path(__file__).parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for every core: with threads for every core in each of them, and in each
+    # process that they start, training takes twice the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +34,12 @@ def shared_data() -> Path:
     if not (data / "video").is_dir():
         pytest.skip(f"no test footage at {shared}: set SHELFGATE_SHARED to the folder that has it")
     return data
+
+
+@pytest.fixture(scope="session")
+def bottle_bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that knows the bottle of the clip."""
+    return a_bottle_bundle(shared_data, tmp_path_factory.mktemp("bottles"))
 
 
 @pytest.fixture

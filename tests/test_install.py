@@ -20,7 +20,7 @@ def pip(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sources(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is installed from, so that a build leaves nothing in the repository."""
     copy = tmp_path_factory.mktemp("install") / "shelfgate"

@@ -29,7 +29,7 @@ VALUES = {"session": "s", "site": "store-1", "device": "box-1", "name": "g", "ro
 VALUES |= {"token": "t", "ref": "b 1", "sha256": "0" * 64}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = open_database(str(tmp_path_factory.mktemp("hub") / "hub.db"))
     migrate(engine)
@@ -37,17 +37,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app(engine: Engine) -> FastAPI:
     return create_app(engine)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api(app: FastAPI) -> TestClient:
     return TestClient(app, raise_server_exceptions=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bearer(engine: Engine) -> dict[str, dict[str, str]]:
     tokens = Tokens(engine)
     return {

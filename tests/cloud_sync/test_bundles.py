@@ -18,14 +18,14 @@ from tests.cloud_sync.a_device import until
 WEIGHTS = 600_000
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
     """Versions of one bundle: 0 came with the package, the others differ in their prices."""
     folder = tmp_path_factory.mktemp("bundles")
     return {n: a_bundle(folder, n, weights=WEIGHTS, prices=100 + n) for n in (0, 1, 2)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return Keys(tmp_path_factory.mktemp("keys"))
 

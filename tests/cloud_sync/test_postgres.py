@@ -36,7 +36,7 @@ pytestmark = [
 BOX = Address("store-1", "box-1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with Postgres() as database:
         engine = open_database(database.url)

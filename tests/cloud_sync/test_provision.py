@@ -85,7 +85,7 @@ class Provisioned:
         return Certificates(where / "ca.pem", where / "hub.pem", where / "hub.key")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
     running = Provisioned(tmp_path_factory.mktemp("shop"))
     yield running

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -19,8 +20,9 @@ from cloud_sync.hub.database import open_database
 from cloud_sync.hub.repository import Repository
 from cloud_sync.trust import Holders, Lifetimes
 from cloud_sync.trust_keys import TrustError, load_public, load_signer, make_key
+from edge.cli import main
 from models.bundle import Bundle
-from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository, shelfgate
+from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
 
 
 class FromFolder(FetcherInterface):
@@ -59,7 +61,7 @@ def root(repository: Repository) -> bytes:
     return (repository.folder / "root.json").read_bytes()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return a_bundle(tmp_path_factory.mktemp("bundle"))
 
@@ -208,6 +210,14 @@ def test_keys_are_kept_locked_and_never_written_over(tmp_path: Path) -> None:
     for other in (path.with_suffix(".pub"), tmp_path / "none.pem"):
         with pytest.raises(TrustError):
             load_signer(other)
+
+
+def shelfgate(*arguments: str) -> dict[str, Any]:
+    """Run a command with --json; return what it prints."""
+    done = CliRunner().invoke(main, [*arguments, "--json"])
+    assert done.exit_code == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.slow

@@ -20,18 +20,13 @@ from edge.appliance import Appliance
 from edge.config import load
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import HubProcess, until
-from tests.edge.bottles import CLIP, ROOT, SHELFGATE, a_bottle_bundle, a_config
+from tests.edge.bottles import CLIP, ROOT, SHELFGATE, a_config
 
 DEAD = """
 [[camera]]
 id = "dead"
 source = "rtsp://127.0.0.1:1/none"
 """
-
-
-@pytest.fixture(scope="module")
-def bottle_bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return a_bottle_bundle(shared_data, tmp_path_factory.mktemp("bottles"))
 
 
 @pytest.fixture

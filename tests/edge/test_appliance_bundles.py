@@ -23,7 +23,7 @@ from models.catalogue import Catalogue
 from tests.cloud_sync.a_box import SITE, at_hub, want
 from tests.cloud_sync.a_bundle import Keys, a_repository
 from tests.cloud_sync.a_device import HubProcess, until
-from tests.edge.bottles import CLIP, a_bottle_bundle, a_config
+from tests.edge.bottles import CLIP, a_config
 
 
 def another(bundle: Bundle, folder: Path, version: int, price: int) -> Bundle:
@@ -44,9 +44,9 @@ def items(state: Path) -> list[ItemBooked]:
 
 @pytest.mark.slow
 def test_a_bundle_is_switched_to_while_shoppers_shop(
-    shared_data: Path, broker: Broker, hub: HubProcess, tmp_path: Path
+    shared_data: Path, bottle_bundle: Path, broker: Broker, hub: HubProcess, tmp_path: Path
 ) -> None:
-    bundle = load_bundle(a_bottle_bundle(shared_data, tmp_path / "bottles"))
+    bundle = load_bundle(bottle_bundle)
     clip = shared_data / CLIP
     calm = Appliance(load(a_config(tmp_path / "calm", clip, bundle.path)))
     calm.start()
@@ -101,9 +101,9 @@ def test_a_bundle_is_switched_to_while_shoppers_shop(
 
 @pytest.mark.slow
 def test_a_refusal_stands_on_the_page(
-    shared_data: Path, broker: Broker, hub: HubProcess, tmp_path: Path
+    shared_data: Path, bottle_bundle: Path, broker: Broker, hub: HubProcess, tmp_path: Path
 ) -> None:
-    bundle = load_bundle(a_bottle_bundle(shared_data, tmp_path / "bottles"))
+    bundle = load_bundle(bottle_bundle)
     keys = Keys(tmp_path / "keys")
     repository = a_repository(tmp_path / "repository", keys)
     server = BlockServer(repository, broker.host, broker.port)

@@ -27,14 +27,14 @@ from edge.runtime import RuntimeUnavailable
 from models.detection_boxes import UltralyticsDecoder, YoloxDecoder, letterbox, overlap, suppress
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def yolox() -> OpenVinoDetector:
     detector = load_detector("yolox_nano", threads=1)
     assert isinstance(detector, OpenVinoDetector)
     return detector
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def onnx() -> OnnxDetector:
     detector = load_detector("yolox_nano", threads=1, runtime="onnxruntime")
     assert isinstance(detector, OnnxDetector)

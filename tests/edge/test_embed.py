@@ -13,7 +13,7 @@ from models.crops import PADDING, fitted
 from models.selftest import drawn
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def embedder() -> Embedder:
     return open_embedder(load_bundle(DEFAULT_BUNDLE).groups[0].model, threads=1)
 

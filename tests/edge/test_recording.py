@@ -16,7 +16,7 @@ from edge.config import CameraSettings
 FRAMES = 60
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of 60 frames at 20 frames a second; the red value of frame n is about 4 n."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"

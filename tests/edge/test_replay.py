@@ -24,13 +24,13 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clip(shared_data: Path) -> Path:
     """The real clip of a hand that takes bottles and brings them back."""
     return shared_data / "video" / "bottle-detection.mp4"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default bundle with the bottle enrolled from the first frame."""
     folder = tmp_path_factory.mktemp("bottle")

@@ -13,7 +13,7 @@ from models.bundle import DEFAULT_BUNDLE, load_bundle
 MODEL = load_bundle(DEFAULT_BUNDLE).groups[0].model
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="session", params=RUNTIMES)
 def network(request: pytest.FixtureRequest) -> Network:
     return open_network(MODEL.openvino, MODEL.onnx, runtime=request.param, threads=1)
 

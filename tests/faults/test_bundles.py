@@ -34,20 +34,20 @@ from tests.cloud_sync.a_device import until
 WEIGHTS = 300_000
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     with Broker() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
     """What came with the package, and what the hub pushes; they differ in network and prices."""
     folder = tmp_path_factory.mktemp("bundles")
     return {n: a_bundle(folder, n, weights=WEIGHTS + 960 * n, prices=100 + n) for n in (0, 1, 2)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return Keys(tmp_path_factory.mktemp("keys"))
 

@@ -42,18 +42,18 @@ from tests.cloud_sync.a_device import ROOT, until
 PROGRAM = "import sys; from tests.faults.an_installing_box import main; main(*sys.argv[1:])"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     with Broker() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return Keys(tmp_path_factory.mktemp("keys"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return a_bundle(tmp_path_factory.mktemp("packaged"), 0)
 

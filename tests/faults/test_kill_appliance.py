@@ -14,7 +14,7 @@ import pytest
 from cloud_sync.broker import Broker
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import HubProcess
-from tests.edge.bottles import CLIP, ROOT, SHELFGATE, a_bottle_bundle, a_config
+from tests.edge.bottles import CLIP, ROOT, SHELFGATE, a_config
 
 KILLS = 20
 SESSION = "shopper-1"
@@ -67,14 +67,15 @@ def undisturbed(config: Path, tmp_path: Path) -> tuple[dict[str, Any], list[str]
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing_at_the_hub(
-    shared_data: Path, broker: Broker, hub: HubProcess, tmp_path: Path
+    shared_data: Path, bottle_bundle: Path, broker: Broker, hub: HubProcess, tmp_path: Path
 ) -> None:
     chance = random.Random(6)
-    bundle = a_bottle_bundle(shared_data, tmp_path / "bottles")
     clip = shared_data / CLIP
-    expected, events, took_s = undisturbed(a_config(tmp_path / "calm", clip, bundle), tmp_path)
+    expected, events, took_s = undisturbed(
+        a_config(tmp_path / "calm", clip, bottle_bundle), tmp_path
+    )
     assert len(events) >= 8
-    config = a_config(tmp_path / "rough", clip, bundle, broker_port=broker.port)
+    config = a_config(tmp_path / "rough", clip, bottle_bundle, broker_port=broker.port)
     let_in(tmp_path / "rough" / "state")
 
     killed_at_work = 0

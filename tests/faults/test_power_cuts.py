@@ -72,7 +72,7 @@ def recorded(tmp_path: Path, command: list[str], port: int) -> list[str]:
     return said
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     tmp_path = tmp_path_factory.mktemp("life")
     keys = Keys(tmp_path / "keys")

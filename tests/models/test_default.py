@@ -33,7 +33,7 @@ SMALL = Recipe(side=56, dim=16, passes=1, products=4, pictures=2)
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     random = np.random.default_rng(3)
@@ -60,7 +60,7 @@ def material_of(shop: Path) -> Material:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(shop: Path) -> Path:
     settings = Settings(recipe=SMALL, others=(replace(SMALL, seed=1),), side=112)
     build_default(

@@ -22,7 +22,7 @@ from models.selftest import drawn  # noqa: E402
 SIDE = 112
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def embedder() -> Embedder:
     torch.manual_seed(0)
     twin = Twin(open_trunk("lite0"), open_trunk("lite0"), 5)

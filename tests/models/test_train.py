@@ -47,7 +47,7 @@ TINY = Recipe(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     random = np.random.default_rng(0)
