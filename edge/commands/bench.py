@@ -49,10 +49,15 @@ class Benchmark:
 @click.option("--list", "listing", is_flag=True, help="Say which benchmarks there are.")
 @click.option("--clip", type=click.Path(path_type=Path), help="pipeline: the clip to run on.")
 @click.option("--rounds", type=click.IntRange(min=1), help="pipeline: repetitions; 3.")
-@click.option("--seeds", type=click.IntRange(min=1), help="store: how many stores; 20.")
+@click.option("--seeds", type=click.IntRange(min=1),
+              help="store, detector: how many stores; 20, 4.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(min=0.1), callback=a_number,
-              help="store: length of each; 3.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), help="store: processes; 2.")
+              help="store, detector: length of each; 3.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), help="store, detector: processes; 2.")
+@click.option("--material", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="detector: what `shelfgate detector material` made.")  # fmt: skip
+@click.option("--detector", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              multiple=True, help="detector: a folder to compare with ours.")  # fmt: skip
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
               help="store: keep each seed's events here, and go on from them.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Put the figures into docs/results.md.")

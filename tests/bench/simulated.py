@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 
-from edge.config import CameraSettings, Config, default
+from edge.config import CameraSettings, DetectorSettings, default
 from edge.embed import Recogniser, open_embedder
 from edge.enrolment import enrol_products
 from edge.frame import Frame
@@ -30,7 +30,7 @@ from models.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from models.bundle_writer import write_bundle
 from models.catalogue import Product
 
-MODES = {"with_detector": True, "without_detector": False}
+MODES = {"with_detector": DetectorSettings(), "without_detector": DetectorSettings(enabled=False)}
 SKUS = 40
 NOWHERE = "0"
 """The source of a camera that is fed by hand: a device, since it is no recording."""
@@ -54,18 +54,21 @@ def settings_for(seed: int, minutes: float) -> Settings:
 
 
 def run_seed(
-    seed: int, minutes: float, advance: Callable[[int], None] = lambda frames: None
+    seed: int,
+    minutes: float,
+    advance: Callable[[int], None] = lambda frames: None,
+    modes: Mapping[str, DetectorSettings] = MODES,
 ) -> Outcome:
     """Return what happened in a store and what the pipeline made of it.
 
-    advance: told how many further frames are done.
+    advance: told how many further frames are done. modes: the detector of each pipeline, by name.
     """
     started = time.perf_counter()
     settings = settings_for(seed, minutes)
     store = SimulatedStore(settings)
     with tempfile.TemporaryDirectory(prefix="shelfgate-bench-") as folder:
         bundle = enrolled(store, Path(folder))
-        found = _found(store, bundle, advance)
+        found = _found(store, bundle, advance, modes)
     return {
         "seed": seed,
         "minutes": minutes,
@@ -111,16 +114,19 @@ def _pictures(store: SimulatedStore, folder: Path) -> Mapping[str, list[Path]]:
 
 
 def _found(
-    store: SimulatedStore, bundle: Bundle, advance: Callable[[int], None]
+    store: SimulatedStore,
+    bundle: Bundle,
+    advance: Callable[[int], None],
+    modes: Mapping[str, DetectorSettings],
 ) -> dict[str, list[dict[str, Any]]]:
     """Feed every frame to a pipeline of each mode; return their events."""
     recogniser = Recogniser(bundle)
     pipelines = {
         (mode, camera): _pipeline(store, camera, detector, bundle, recogniser)
-        for mode, detector in MODES.items()
+        for mode, detector in modes.items()
         for camera in store.cameras
     }
-    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     for number, (time_s, pictures) in enumerate(store.frames()):
         for (mode, camera), stages in pipelines.items():
             decided = stages.feed(Frame(pictures[camera], time_s, camera, number))
@@ -133,10 +139,13 @@ def _found(
 
 
 def _pipeline(
-    store: SimulatedStore, camera: str, detector: bool, bundle: Bundle, recogniser: Recogniser
+    store: SimulatedStore,
+    camera: str,
+    detector: DetectorSettings,
+    bundle: Bundle,
+    recogniser: Recogniser,
 ) -> CameraPipeline:
-    config: Config = default()
-    config = replace(config, detector=replace(config.detector, enabled=detector))
+    config = replace(default(), detector=detector)
     zones = tuple(
         Zone(zone["id"], polygon_of(zone["polygon"]), tuple(zone["groups"]))
         for zone in store.zones()[camera]

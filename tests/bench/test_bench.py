@@ -174,7 +174,7 @@ def test_writing_a_section_leaves_the_others_alone(tmp_path: Path) -> None:
         put_section(path, "y", "new")
 
 
-@pytest.mark.parametrize("name", [*benchmark_names(ROOT), "detector"])
+@pytest.mark.parametrize("name", benchmark_names(ROOT))
 def test_the_results_have_a_section_for_every_benchmark(name: str) -> None:
     text = (ROOT / "docs" / "results.md").read_text()
     assert f"<!-- bench:{name} -->" in text
