@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := hub,dev
 TESTS := train,s3,s3-server
+# One more than there are cores: many tests wait for processes.
+WORKERS := $(shell expr $$(nproc) + 1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # uv takes a sixth of pip's time; where it finds a package in no index that it knows, pip may.
 INSTALL = $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(1)]' || $(PIP) install --editable '.[$(1)]'
@@ -23,7 +25,7 @@ demo: setup
 	$(BIN)/shelfgate demo $(ARGS)
 
 test: setup train
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
