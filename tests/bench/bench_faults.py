@@ -2,24 +2,32 @@
 
 20,000 entries booked through 100 kills (device, broker, hub with its workers, PostgreSQL) on a line
 that is cut, delayed by 500 ms, throttled, and holds pieces back as lost packets do; and an outbox
-200,000 entries deep. Fails where an event is missing, twice or another, or a cart differs. Called
-by `shelfgate bench faults`.
+200,000 entries deep. Fails where an event is missing, twice or another, or a cart differs. Before
+that every attack and fault that has a test of its own, at full size. Called by `shelfgate bench
+faults`.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tests.bench.attacks import Attack, attacks
+from tests.bench.results import as_table, table
 from tests.faults.storm import Outcome, storm
 
 HEALED_S = 60.0
+MANY = 30
 
 
 def run(entries: int = 20_000, kills: int = 100, deep: int = 200_000) -> dict[str, Any]:
     """Run both storms; entries, kills: of the first. deep: entries that wait in the second."""
+    tried = attacks()
     with tempfile.TemporaryDirectory(prefix="shelfgate-storm-") as folder:
         first = storm(Path(folder), entries=entries, kills=kills, per_s=150.0, pause_s=(0.4, 1.6))
     with tempfile.TemporaryDirectory(prefix="shelfgate-storm-") as folder:
@@ -37,7 +45,27 @@ def run(entries: int = 20_000, kills: int = 100, deep: int = 200_000) -> dict[st
     missed = []
     if first.healed_s >= HEALED_S:
         missed.append(f"healed after {first.healed_s} s, wanted {HEALED_S}")
-    return {**figures, "short_of": missed}
+    missed += [f"{one.what}: {one.outcome}" for one in tried if one.outcome != "holds"]
+    return {**figures, "attacks": [_row(one) for one in tried], "short_of": missed}
+
+
+def _row(one: Attack) -> dict[str, Any]:
+    return {"where": one.where, "what": one.what, "outcome": one.outcome, "s": one.seconds}
+
+
+def markdown(figures: Mapping[str, Any]) -> str:
+    """Return the section of docs/results.md: the storms, then every attack by its file."""
+    blocks = [as_table(figures)]
+    for where, rows in groupby(figures["attacks"], lambda row: row["where"]):
+        found = list(rows)
+        if len(found) > MANY:
+            # A check of every route or message: one row for all that ended alike.
+            ended = Counter((row["what"].partition(":")[0], row["outcome"]) for row in found)
+            lines = [(what, f"{outcome} ({n})", "") for (what, outcome), n in ended.items()]
+        else:
+            lines = [(row["what"], row["outcome"], row["s"]) for row in found]
+        blocks.append(f"**{where}.**\n\n{table(('tried', 'came of it', 's'), lines)}")
+    return "\n\n".join(blocks)
 
 
 def _of(outcome: Outcome, prefix: str) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+"""What travels between boxes and hub: every message read back, and nothing strange believed."""
+
 from __future__ import annotations
 
 import json
