@@ -7,11 +7,12 @@ that file's folder. The commands read the tree and hand each stage the few numbe
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cloud_sync.state_folder import state_folder
 from edge.settings import ConfigError, Table, read_toml
 from edge.zones import Zone, ZoneError, polygon_of
 
@@ -25,28 +26,13 @@ def _at_least(minimum: float, maximum: float | None = None) -> dict[str, Any]:
     return {"minimum": minimum, "maximum": maximum}
 
 
-def default_state_dir() -> Path:
-    """Return where a box keeps its state unless it is told.
-
-    What systemd gives a service as its state folder (StateDirectory=), or else the user's own
-    folder for such things (XDG base directory specification): never the folder one happens to
-    stand in, for a ledger must be the same one at the next start.
-    """
-    if given := os.environ.get("STATE_DIRECTORY", ""):
-        return Path(given.split(":")[0])
-    base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not base.is_absolute():  # the specification: a relative one is none
-        base = Path(os.path.expanduser("~")) / ".local" / "state"
-    return base / "shelfgate"
-
-
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """Who this box is; state_dir holds its ledger, evidence and bundles."""
 
     id: str = field(default="box-1", metadata=_NAME)
     site: str = field(default="store-1", metadata=_NAME)
-    state_dir: Path = field(default_factory=default_state_dir)
+    state_dir: Path = field(default_factory=partial(state_folder, "shelfgate"))
 
 
 @dataclass(frozen=True, slots=True)

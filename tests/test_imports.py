@@ -28,6 +28,7 @@ GROUND_FLOOR = {
     "cloud_sync.blocks",
     "cloud_sync.fold",
     "cloud_sync.messages",
+    "cloud_sync.state_folder",
     "cloud_sync.topics",
 }
 """What everybody may import, and what imports nothing of ours but itself."""

@@ -22,11 +22,12 @@ from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.evidence import PictureStore
 from cloud_sync.messages import MessageError, is_name
 from cloud_sync.mqtt import Certificates
+from cloud_sync.state_folder import state_folder
 from cloud_sync.topics import Address
 
 Command = Callable[..., Any]
 
-DEFAULT_DATABASE = "state/hub.db"
+STATE = "shelfgate-hub"
 DATABASE_VARIABLE = "SHELFGATE_HUB_DATABASE"
 
 
@@ -59,8 +60,8 @@ def database_option(command: Command) -> Command:
     """Add --database."""
     return click.option(
         "--database",
-        default=DEFAULT_DATABASE,
-        show_default=True,
+        default=lambda: str(state_folder(STATE) / "hub.db"),
+        show_default="hub.db in the hub's state folder",
         envvar=DATABASE_VARIABLE,
         metavar="URL",
         help="An SQLite file, or a URL such as postgresql+psycopg://user@host/hub.",
@@ -119,8 +120,8 @@ def evidence_option(command: Command) -> Command:
     """Add --evidence."""
     return click.option(
         "--evidence",
-        default="state/hub-evidence",
-        show_default=True,
+        default=lambda: str(state_folder(STATE) / "evidence"),
+        show_default="evidence in the hub's state folder",
         metavar="FOLDER|URL",
         help="Where pictures are kept: a folder, or what fsspec knows, as s3://bucket/evidence.",
     )(command)

@@ -105,7 +105,7 @@ def serve(
 
     The first token: shelfgate hub token create NAME --role admin
 
-    Example: shelfgate hub serve --database state/hub.db --broker-port 1883 --port 8090
+    Example: shelfgate hub serve --migrate --broker-port 1883 --port 8090
     """
     options.hub_name(worker)
     if is_open and host not in LOOPBACK:
@@ -198,7 +198,7 @@ def ingest(
 def migrate(database: str, as_json: bool) -> None:
     """Make the database's tables, or bring them up to date.
 
-    Example: shelfgate hub migrate --database state/hub.db
+    Example: shelfgate hub migrate --database postgresql+psycopg://hub@db/hub
     """
     try:
         revision = migrate_database(open_database(database))
