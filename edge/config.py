@@ -82,13 +82,22 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """The detector: its network's name, what that runs on, how often it looks, what it believes."""
+    """The detector: its network, what that runs on, how often it looks, what it believes.
+
+    name: of a network that ships. path: folder of one of your own, in place of it.
+    """
 
     name: str = field(default="yolox_nano", metadata=_NAME)
+    path: Path | None = None
     enabled: bool = True
     runtime: str = field(default="openvino", metadata=_RUNTIME)
     interval_s: float = field(default=0.2, metadata=_at_least(0.0, 60.0))
     min_score: float = field(default=0.3, metadata=_at_least(0.0, 1.0))
+
+    @property
+    def network(self) -> str:
+        """What `load_detector` opens."""
+        return str(self.path or self.name)
 
 
 @dataclass(frozen=True, slots=True)

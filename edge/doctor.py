@@ -65,7 +65,7 @@ def checks(config: Config) -> Iterator[tuple[str, Check]]:
     yield "onnxruntime", partial(check_onnxruntime, "onnxruntime" in runtimes)
     yield "bundle", partial(check_bundle, config.bundle.path, config.gate.runtime)
     if config.detector.enabled:
-        yield "detector", partial(check_detector, config.detector.name, config.detector.runtime)
+        yield "detector", partial(check_detector, config.detector.network, config.detector.runtime)
     yield "state folder", partial(check_state, config.device.state_dir)
     yield "disk space", partial(check_disk, config.device.state_dir, config.ledger.min_free_mb)
     yield "ledger", partial(check_ledger, config.device.state_dir)

@@ -202,7 +202,7 @@ def build(
     detector = None
     if config.detector.enabled:
         detector = load_detector(
-            config.detector.name,
+            config.detector.network,
             min_score=config.detector.min_score,
             runtime=config.detector.runtime,
         )

@@ -69,7 +69,7 @@ def run(
             precision = [evaluate(one, material or Path(made) / "all") for one in folders]
     except (MaterialError, DetectorError) as error:
         raise BadInput(str(error)) from error
-    modes = {name_of(folder): DetectorSettings(name=str(folder)) for folder in folders}
+    modes = {name_of(folder): DetectorSettings(path=folder) for folder in folders}
     modes[OFF] = DetectorSettings(enabled=False)
     stores = _stores(seeds, minutes, jobs, modes)
     events = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.cli import main
+from edge.detect import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 BOTTLES = ((55, 120), (285, 345), (508, 570))
@@ -75,10 +77,22 @@ def test_the_same_clip_gives_the_same_events(tmp_path: Path) -> None:
     assert [event["kind"] for event in first] == ["pick", "return"]
 
 
+def test_a_detector_of_ones_own_is_found_beside_the_configuration(tmp_path: Path) -> None:
+    path, config = drawn(tmp_path / "drawn.avi"), tmp_path / "edge.toml"
+    config.write_text('[detector]\npath = "ours"\n')
+    missing = run("replay", path, "--config", config)
+    assert (missing.exit_code, str(tmp_path / "ours") in missing.stderr) == (2, True)
+    shutil.copytree(SHIPPED / "yolox_nano", tmp_path / "ours")
+    done = run("replay", path, "--config", config, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["report"]["stage_frames"]["detect"] > 0
+
+
 WITHOUT_OPENVINO = """
 import sys
 sys.modules["openvino"] = None
 from edge.cli import main
+from edge.detect import SHIPPED
 main()
 """
 
