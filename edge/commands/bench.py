@@ -51,6 +51,8 @@ class Benchmark:
 @click.option("--rounds", type=click.IntRange(min=1), help="pipeline: repetitions; 3.")
 @click.option("--seeds", type=click.IntRange(min=1),
               help="store, detector: how many stores; 20, 4.")  # fmt: skip
+@click.option("--first", type=click.IntRange(min=0),
+              help="store, detector: seed of the first store; 0, 20.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(min=0.1), callback=a_number,
               help="store, detector: length of each; 3.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), help="store, detector: processes; 2.")

@@ -50,12 +50,13 @@ def run(
     seeds: int = 4,
     minutes: float = 3.0,
     jobs: int = 2,
+    first: int = FIRST,
 ) -> dict[str, Any]:
     """Compare detectors.
 
     material: what `shelfgate detector material` made; made here where none is given.
     detector: folders to compare with the one that ships.
-    seeds, minutes: the simulated stores. jobs: processes.
+    first, seeds, minutes: the simulated stores. jobs: processes.
     Raises BadInput where there is no footage, or no detector in a folder.
     """
     data = Path(os.environ.get("SHELFGATE_SHARED", ROOT.parent / "shared")) / "data"
@@ -71,7 +72,7 @@ def run(
         raise BadInput(str(error)) from error
     modes = {name_of(folder): DetectorSettings(path=folder) for folder in folders}
     modes[OFF] = DetectorSettings(enabled=False)
-    stores = _stores(seeds, minutes, jobs, modes)
+    stores = _stores(range(first, first + seeds), minutes, jobs, modes)
     events = {
         mode: _clips(replace(default(), detector=settings), data / "video")
         | {name: score(stores, mode)[name] for name in ("truth", "found", "precision", "recall")}
@@ -89,12 +90,11 @@ def name_of(folder: Path) -> str:
 
 
 def _stores(
-    seeds: int, minutes: float, jobs: int, modes: Mapping[str, DetectorSettings]
+    seeds: range, minutes: float, jobs: int, modes: Mapping[str, DetectorSettings]
 ) -> list[Outcome]:
     context = multiprocessing.get_context("spawn")
-    numbers = range(FIRST, FIRST + seeds)
-    with ProcessPoolExecutor(min(jobs, seeds), context, cv2.setNumThreads, (1,)) as pool:
-        return list(pool.map(partial(run_seed, minutes=minutes, modes=modes), numbers))
+    with ProcessPoolExecutor(min(jobs, len(seeds)), context, cv2.setNumThreads, (1,)) as pool:
+        return list(pool.map(partial(run_seed, minutes=minutes, modes=modes), seeds))
 
 
 def _clips(config: Config, video: Path) -> dict[str, Any]:

@@ -36,23 +36,32 @@ _done: Any = None
 
 
 def run(
-    seeds: int = 20, minutes: float = 3.0, jobs: int = 2, keep: Path | None = None
+    seeds: int = 20,
+    minutes: float = 3.0,
+    jobs: int = 2,
+    keep: Path | None = None,
+    first: int = 0,
 ) -> dict[str, Any]:
     """Simulate, decide and score.
 
-    seeds: stores, numbered from 0. minutes: length of each. jobs: processes.
+    seeds: how many stores. first: seed of the first. minutes: length of each. jobs: processes.
     keep: folder for each seed's events; seeds that this very code has run already are taken from
     it.
     """
-    outcomes = sorted(_outcomes(seeds, minutes, jobs, keep), key=lambda outcome: outcome["seed"])
-    figures: dict[str, Any] = {"seeds": seeds, "minutes": minutes}
+    outcomes = sorted(
+        _outcomes(first, seeds, minutes, jobs, keep), key=lambda outcome: outcome["seed"]
+    )
+    figures: dict[str, Any] = {"first": first, "seeds": seeds, "minutes": minutes}
     figures |= {mode: score(outcomes, mode) for mode in MODES}
     figures["short_of"] = short_of(figures)
     return figures
 
 
-def _outcomes(seeds: int, minutes: float, jobs: int, keep: Path | None) -> Iterator[Outcome]:
-    names = {seed: f"{_code()}-{minutes:g}min-seed{seed}.json" for seed in range(seeds)}
+def _outcomes(
+    first: int, seeds: int, minutes: float, jobs: int, keep: Path | None
+) -> Iterator[Outcome]:
+    numbers = range(first, first + seeds)
+    names = {seed: f"{_code()}-{minutes:g}min-seed{seed}.json" for seed in numbers}
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         for seed, name in list(names.items()):
@@ -133,7 +142,8 @@ def markdown(figures: dict[str, Any]) -> str:
                "unknown_charged")  # fmt: skip
     header = ("true events", "found", "precision", "recall", "product right", "charged at once",
               "unknown charged")  # fmt: skip
-    blocks = [f"{figures['seeds']} stores of {figures['minutes']:g} minutes, 40 products each. "
+    blocks = [f"{figures['seeds']} stores of {figures['minutes']:g} minutes from seed "
+              f"{figures['first']} on, 40 products each. "
               "An event counts where kind, time (1.5 s) and place are right, one to one. "
               "Product right: of the events charged. "
               "Extras have no look-alike, depth or kind: no precision there."]  # fmt: skip

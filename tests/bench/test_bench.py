@@ -187,5 +187,5 @@ def test_a_store_of_some_seconds_goes_through_both_modes() -> None:
     assert set(outcome["found"]) == {"with_detector", "without_detector"}
     json.dumps(outcome)
     figures = {mode: score([outcome], mode) for mode in outcome["found"]}
-    assert "two or more deep" in markdown({"seeds": 1, "minutes": 0.1, **figures})
+    assert "two or more deep" in markdown({"first": 3, "seeds": 1, "minutes": 0.1, **figures})
     assert isinstance(short_of(figures), list)
