@@ -154,18 +154,11 @@ def evaluate(
     Example: shelfgate detector evaluate edge/detectors/yolox_nano build/ours/int8
     --material build/detector
     """
-    from models.detector_evaluate import evaluate, table
+    from models.detector_evaluate import evaluate, name_of, table
 
     with _at_work():
         results = [
             evaluate(each, material, simulated=simulated, threads=threads) for each in detectors
         ]
-    names = [_name(each) for each in detectors]
+    names = [name_of(each) for each in detectors]
     _say({"detectors": results}, as_json, table(results, names))
-
-
-def _name(folder: Path) -> str:
-    """Return a detector's name; formats of one network are told apart by the folder above."""
-    if folder.name in {"fp16", "int8"}:
-        return f"{folder.resolve().parent.name} {folder.name}"
-    return folder.name

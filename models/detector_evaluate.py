@@ -98,6 +98,13 @@ def average_precision(judged: Judged, label: Label) -> float:
     return float(np.sum(np.diff(recall, prepend=0.0) * highest))
 
 
+def name_of(folder: Path) -> str:
+    """Return a detector's name; formats of one network are told apart by the folder above."""
+    if folder.name in {"fp16", "int8"}:
+        return f"{folder.resolve().parent.name} {folder.name}"
+    return folder.name
+
+
 def table(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """Return the results as a Markdown table, a column a detector."""
     lines = [

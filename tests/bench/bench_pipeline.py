@@ -42,7 +42,7 @@ def run(clip: Path | None = None, rounds: int = 3) -> dict[str, Any]:
     tracker runs once, between the first round and the second.
     Raises BadInput where there is no such clip, or it cannot be decoded.
     """
-    path = clip or _bottle_clip()
+    path = clip or bottle_clip()
     ours, bare, late, frames = [], [], [], 0
     tracker: dict[str, Any] = {}
     stages: dict[str, Any] = {}
@@ -90,7 +90,8 @@ def _figures(
     return figures
 
 
-def _bottle_clip() -> Path:
+def bottle_clip() -> Path:
+    """Return where the clip of the bottles lies. Raises BadInput where it is not."""
     shared = Path(os.environ.get("SHELFGATE_SHARED", ROOT.parent / "shared"))
     for path in (shared / "data" / CLIP, shared / CLIP):
         if path.is_file():
@@ -103,7 +104,7 @@ def _bottle_clip() -> Path:
 
 def _bare_detector(clip: Path) -> float:
     """Return frames per second of the detector alone, on every frame."""
-    detector = load_detector(default().detector.name, min_score=default().detector.min_score)
+    detector = load_detector(default().detector.network, min_score=default().detector.min_score)
     warm = [np.zeros((360, 640, 3), np.uint8)] * 4
     list(detector.detect_many(warm))
     source = Recording(clip, "camera-1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edge.config import DetectorSettings
 from tests.bench.results import table
 from tests.bench.scoring import score
 from tests.bench.simulated import MODES, Outcome, run_seed, settings_for
@@ -68,13 +69,16 @@ def _outcomes(
             if (keep / name).is_file():
                 yield json.loads((keep / name).read_text(encoding="utf-8"))
                 del names[seed]
-    for outcome in _run(list(names), minutes, jobs):
+    for outcome in stores(list(names), minutes, jobs):
         if keep is not None:
             (keep / names[outcome["seed"]]).write_text(json.dumps(outcome), encoding="utf-8")
         yield outcome
 
 
-def _run(seeds: list[int], minutes: float, jobs: int) -> Iterator[Outcome]:
+def stores(
+    seeds: Sequence[int], minutes: float, jobs: int, modes: Mapping[str, DetectorSettings] = MODES
+) -> Iterator[Outcome]:
+    """Run stores in processes of their own, with a bar on stderr; give each as it is done."""
     if not seeds:
         return
     context = multiprocessing.get_context("spawn")
@@ -87,7 +91,7 @@ def _run(seeds: list[int], minutes: float, jobs: int) -> Iterator[Outcome]:
         ProcessPoolExecutor(min(jobs, len(seeds)), context, _start, (done,)) as pool,
     ):
         task = bar.add_task(f"{len(seeds)} stores", total=total)
-        waiting: set[Future[Outcome]] = {pool.submit(_seed, seed, minutes) for seed in seeds}
+        waiting: set[Future[Outcome]] = {pool.submit(_seed, seed, minutes, modes) for seed in seeds}
         while waiting:
             finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             bar.update(task, completed=done.value)
@@ -101,12 +105,12 @@ def _start(done: Any) -> None:
     cv2.setNumThreads(1)
 
 
-def _seed(seed: int, minutes: float) -> Outcome:
+def _seed(seed: int, minutes: float, modes: Mapping[str, DetectorSettings]) -> Outcome:
     def advance(frames: int) -> None:
         with _done.get_lock():
             _done.value += frames
 
-    return run_seed(seed, minutes, advance)
+    return run_seed(seed, minutes, advance, modes)
 
 
 def _code() -> str:

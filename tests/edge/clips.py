@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -18,9 +18,17 @@ from edge.motion import MotionGate
 from edge.shelf import Shelf, ShelfLimits
 from edge.zones import whole_frame
 
-FPS = 29.83
+FPS, WIDTH = 29.83, 640
 Picture = NDArray[np.uint8]
 Pictures = list[Picture]
+
+
+class Seen(Protocol):
+    """An event as the shelf or a replay tells it. time_s: in seconds; box: in pixels."""
+
+    kind: Any
+    time_s: Any
+    box: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ def truth(folder: Path) -> list[Expected]:
     """Read the eight events."""
     lines = (folder / "video" / "bottle-detection.truth.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    return [Expected(Kind(row["kind"]), row["x"] / 640, *row["frames"]) for row in rows]
+    return [Expected(Kind(row["kind"]), row["x"] / WIDTH, *row["frames"]) for row in rows]
 
 
 def pictures(path: Path) -> Pictures:
@@ -130,7 +138,7 @@ def _events(gate: MotionGate, shelf: Shelf, clip: Pictures, fps: float) -> Itera
         yield from shelf.observe(frame, motion)
 
 
-def unmatched(events: list[ShelfEvent], expected: list[Expected], width: int) -> list[str]:
+def unmatched(events: Sequence[Seen], expected: list[Expected], width: int) -> list[str]:
     """Say what is missing and what is too many; empty where all is as expected."""
     left = list(events)
     wrong = []
@@ -143,7 +151,7 @@ def unmatched(events: list[ShelfEvent], expected: list[Expected], width: int) ->
     return wrong + [f"too many: {e.kind} at {e.time_s:.2f} s, {e.box}" for e in left]
 
 
-def _is(event: ShelfEvent, want: Expected, width: int) -> bool:
+def _is(event: Seen, want: Expected, width: int) -> bool:
     in_time = want.first <= round(event.time_s * FPS) <= want.last
     there = event.box[0] <= want.x * width <= event.box[2]
     return event.kind == want.kind and in_time and there

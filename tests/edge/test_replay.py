@@ -92,7 +92,6 @@ WITHOUT_OPENVINO = """
 import sys
 sys.modules["openvino"] = None
 from edge.cli import main
-from edge.detect import SHIPPED
 main()
 """
 
