@@ -3,8 +3,9 @@
 Needs no knowledge of products. A thing standing in front of a shelf has its own outline and its own
 colours; what is seen once it is gone continues its surroundings. So the picture in which the
 region's outline carries edges, and in which its inside is unlike its surroundings, is the one that
-holds the item. Behind a front item often stands its like: then the two pictures differ in size and
-light alone, and the larger, brighter one holds the item. Pure.
+holds the item. Behind a front item often stands its like: then one picture can be laid over the
+other, and the one in which the thing is larger and its foot lower holds the item. The foot tells
+more than the size does, and tells it of a camera that looks down on the board. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.crops import Place
-from edge.cues import colour_evidence, edge_strengths, light_evidence, texture_evidence
+from edge.cues import colour_evidence, edge_strengths, texture_evidence
 from edge.events import Kind
 from edge.fit import Fit, fitted
 from edge.lighting import lighting
@@ -30,22 +31,24 @@ AGAINST = 0.2
 
 # What speaks for a pick, weighed as a logistic regression over simulated picks and returns at
 # shelves one to six deep weighs it; each term changes its sign when before and after are swapped.
-EDGE_WEIGHT, MOST_EDGE = 8.0, 0.4
-COLOUR_WEIGHT, MOST_COLOUR = 16.0, 0.5
-TEXTURE_WEIGHT, MOST_TEXTURE = 6.5, 0.5
-LIGHT_WEIGHT, MOST_LIGHT = 6.0, 0.3
-SIZE_WEIGHT, MOST_SIZE = 50.0, 0.07
+EDGE_WEIGHT, MOST_EDGE = 5.0, 0.4
+COLOUR_WEIGHT, MOST_COLOUR = 13.0, 0.5
+TEXTURE_WEIGHT, MOST_TEXTURE = 7.0, 0.5
+SIZE_WEIGHT, PRECISE_SIZE_WEIGHT, MOST_SIZE = 31.0, 65.0, 0.1
+RISE_WEIGHT, MOST_RISE = 52.0, 0.15
 
 SWITCHED = 0.1
 """From how much more or less light, as a log ratio, a lamp counts as switched."""
 
-FITS = 0.8
-FITS_WELL = 0.92
-SAME_SIZE, UNSURE = 0.011, 0.1
+DOES_NOT_FIT, FITS = 0.5, 0.7
+FITS_WELL = 0.8
+PRECISE, EXACT = 0.94, 0.98
+SAME_SIZE, UNSURE = 0.02, 0.05
 """Growth, as a log ratio, that is none; more of it where the fit is less good."""
-NEEDED = 0.6
-NEEDED_OF_UNMOVED = 5.0
-NEEDED_OF_SLID = 7.0
+SAME_PLACE = 0.03
+LARGEST_GROWTH = 0.17
+NEEDED = 0.4
+NEEDED_OF_SAME = 5.0
 
 
 def judge(small: Place, place: Place) -> Kind | None:
@@ -72,17 +75,17 @@ def judge(small: Place, place: Place) -> Kind | None:
 
 
 def _needed(fit: Fit) -> float:
-    """Return how much has to speak for a change where one picture can be laid over the other.
+    """Return how much has to speak for a change.
 
-    Much where both show one thing at one distance: nudged, or in another light. More where it fits
-    by a size that no depth of a shelf explains: it has slid along its stripes.
+    Much where both pictures show one thing at one distance: nudged, or in another light. And where
+    it fits by a size that no depth of a shelf explains: it has slid along its stripes.
     """
     if fit.score < FITS_WELL:
         return NEEDED
-    if abs(fit.growth) > MOST_SIZE:
-        return NEEDED_OF_SLID
-    same = SAME_SIZE + UNSURE * (1.0 - fit.score)
-    return NEEDED_OF_UNMOVED if abs(fit.growth) < same else NEEDED
+    size = SAME_SIZE + UNSURE * (1.0 - fit.score)
+    unmoved = abs(fit.growth) < size and abs(fit.rise) < SAME_PLACE
+    slid = abs(fit.growth) > LARGEST_GROWTH
+    return NEEDED_OF_SAME if unmoved or slid else NEEDED
 
 
 def _evidence(place: Place, fit: Fit, lamp: float) -> float:
@@ -97,10 +100,26 @@ def _evidence(place: Place, fit: Fit, lamp: float) -> float:
     evidence = EDGE_WEIGHT * _within(edges, MOST_EDGE)
     evidence += COLOUR_WEIGHT * _within(colour_evidence(before, after, mask), MOST_COLOUR)
     evidence += TEXTURE_WEIGHT * _within(texture, MOST_TEXTURE)
-    evidence += LIGHT_WEIGHT * _believed(light_evidence(before, after, mask), MOST_LIGHT)
-    if fit.score > FITS:
-        evidence -= SIZE_WEIGHT * _believed(fit.growth, MOST_SIZE)
-    return evidence
+    return evidence + _ramp(fit.score, DOES_NOT_FIT, FITS) * _farther(fit)
+
+
+def _farther(fit: Fit) -> float:
+    """Return what a fit says for the thing being farther away after than before.
+
+    Its foot is the surer sign, but for a camera at the height of the board or below it; there its
+    size is, which only the best of fits tells.
+    """
+    if abs(fit.growth) > LARGEST_GROWTH:
+        return 0.0
+    precise = _ramp(fit.score, PRECISE, EXACT)
+    size_weight = SIZE_WEIGHT + precise * (PRECISE_SIZE_WEIGHT - SIZE_WEIGHT)
+    rise = RISE_WEIGHT * _within(fit.rise, MOST_RISE)
+    return rise - size_weight * _within(fit.growth, MOST_SIZE)
+
+
+def _ramp(value: float, zero: float, one: float) -> float:
+    """Return 0 up to zero, 1 from one on, and what lies between in proportion."""
+    return min(1.0, max(0.0, (value - zero) / (one - zero)))
 
 
 def _lamp(small: Place, place: Place) -> float:
@@ -115,11 +134,6 @@ def _lamp(small: Place, place: Place) -> float:
 
 def _within(value: float, most: float) -> float:
     return min(most, max(-most, value))
-
-
-def _believed(value: float, most: float) -> float:
-    """Return value, or 0 where it is larger than any depth of a shelf explains."""
-    return value if abs(value) < most else 0.0
 
 
 def _only_light(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> bool:
@@ -146,6 +160,6 @@ def is_same(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -
     )
     if min(first.shape[:2]) < 4:
         return True
-    if min(float(first.std()), float(second.std())) < FLAT:
+    if min(float(seen.std(axis=(0, 1)).max()) for seen in (first, second)) < FLAT:
         return False
     return float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0]) > SAME

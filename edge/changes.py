@@ -6,6 +6,7 @@ waited for. Pure: masks in, regions out.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.uint8]
 RESTLESS_PERCENT = 3
 BORDER_SHARE = 0.15
+EDGE = 2
 NEAR = 6
 CORE_SHARE = 0.4
 CORE_PERCENTILE = 70
@@ -79,7 +81,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
             np.ones((2 * pad + 1, 2 * pad + 1), np.uint8),
         )
         calm = float(np.percentile(calm_s[top:bottom, left:right][near > 0], RESTLESS_PERCENT))
-        border = _contact(mask) > BORDER_SHARE * max(w, h)
+        border = _reaches_edge(mask, area)
         regions.append(Region((x, y, x + w, y + h), mask, area, calm, border))
     return sorted(regions, key=lambda region: -region.area)
 
@@ -142,7 +144,7 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
         mask[y1:y2, x1:x2] = np.where(labels == label, 255, 0)
         box = (x1 + left, y1 + top, x1 + left + wide, y1 + top + high)
         area = int(stats[label, cv2.CC_STAT_AREA])
-        border = _contact(mask) > BORDER_SHARE * max(wide, high)
+        border = _reaches_edge(mask, area, round(extent / 16))
         parts.append(Region(box, mask, area, region.calm_s, border))
     return parts or [region]
 
@@ -170,7 +172,18 @@ def _square(side: float) -> Mask:
     return np.ones((max(2, round(side)), max(2, round(side))), np.uint8)
 
 
-def _contact(mask: Mask) -> int:
-    """Return how many pixels of a mask lie along the picture's edge."""
-    edges = (mask[:2].any(axis=0), mask[-2:].any(axis=0), mask[:, :2].any(1), mask[:, -2:].any(1))
-    return int(sum(np.count_nonzero(edge) for edge in edges))
+def _reaches_edge(mask: Mask, area: int, gap: int = 0) -> bool:
+    """Whether a region of that area goes on beyond the picture's edge, as an arm does.
+
+    gap: pixels it may lack there; an opening takes up to half its width off. Its contact is
+    compared with the square root of its area: an arm is long and its contact is short.
+    """
+    near = EDGE + gap
+    edges = (
+        mask[:near].any(axis=0),
+        mask[-near:].any(axis=0),
+        mask[:, :near].any(axis=1),
+        mask[:, -near:].any(axis=1),
+    )
+    contact = int(sum(np.count_nonzero(edge) for edge in edges))
+    return contact > BORDER_SHARE * math.sqrt(area)

@@ -43,19 +43,6 @@ def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -
     return float(np.log(strength[0] / strength[1]))
 
 
-def light_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
-    """Return by how much brighter the inside is before than after, against its surroundings."""
-    greys = [_grey(picture) for picture in (before, after)]
-    darker = []
-    for where in (mask > 0, _ring(mask, 1 / 10)):
-        if not where.any():
-            darker.append(0.0)
-            continue
-        was, now = (float(grey[where].mean()) + 1.0 for grey in greys)
-        darker.append(float(np.log(was / now)))
-    return darker[0] - darker[1]
-
-
 def _ring(mask: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
     """Return what surrounds a region, as far as this share of the picture's smaller side."""
     width = max(3, round(min(mask.shape) * share))

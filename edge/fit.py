@@ -1,8 +1,9 @@
 """How one picture of a place is laid over another: the same thing, and how much farther away.
 
-Pure. What stands behind its like on a shelf is seen a little smaller. Its width is no measure, for
-neighbours cover its sides; its height is, and is found to a hundredth by fitting one picture to
-the other by an affine map that maximises their correlation (Evangelidis & Psarakis, 2008).
+Pure. What stands behind its like on a shelf is seen a little smaller, and its foot a little higher.
+Its width is no measure, for neighbours cover its sides. Found to a hundredth: the best places of a
+template at several sizes, each refined by the affine map that maximises the correlation
+(Evangelidis & Psarakis, 2008).
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
+Pixels = NDArray[np.float32]
 SIDE = 96.0
 SMALLEST = 12
-STARTS = (1.0, 0.95, 1.05)
-MOST_SCALED = 1.25
+SCALES = (1.0, 0.93, 0.87, 0.81, 1.07, 1.15, 1.23)
+STARTS = 2
+MOST_SCALED = 1.35
+MOST_SHEARED = 0.3
+PLAIN = 1.0
 STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 
 
@@ -27,10 +32,12 @@ class Fit:
 
     score: correlation in [0, 1] where they fit best, whatever the light; 0 where they do not.
     growth: log ratio of heights, after over before.
+    rise: by how much its foot is higher in the picture after, in heights of the place.
     """
 
     score: float = 0.0
     growth: float = 0.0
+    rise: float = 0.0
 
 
 def fitted(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> Fit:
@@ -44,35 +51,67 @@ def fitted(before: Picture, after: Picture, inner: tuple[int, int, int, int]) ->
     first, second = (_prepared(picture, zoom) for picture in (before, after))
     box = (round(x1 * zoom), round(y1 * zoom), round(x2 * zoom), round(y2 * zoom))
     there, back = _fit(first, second, box), _fit(second, first, box)
-    return there if there.score >= back.score else Fit(back.score, -back.growth)
+    return there if there.score >= back.score else Fit(back.score, -back.growth, -back.rise)
 
 
-def _prepared(picture: Picture, zoom: float) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+def _prepared(picture: Picture, zoom: float) -> Pixels:
+    small = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small, (0, 0), 1.0).astype(np.float32)
 
 
-def _fit(
-    first: NDArray[np.float32], second: NDArray[np.float32], box: tuple[int, int, int, int]
-) -> Fit:
-    """Fit what is in the box of the first into the second, as it stands on the box's floor."""
+def _fit(first: Pixels, second: Pixels, box: tuple[int, int, int, int]) -> Fit:
+    """Fit what is in the box of the first into the second.
+
+    Placed and scored in colour: rings and stripes, slid on by one, look alike without.
+    """
     x1, y1, x2, y2 = box
     patch = first[y1:y2, x1:x2]
+    grey, other = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (patch, second))
     best = Fit()
-    if min(patch.shape) < SMALLEST:
+    if min(grey.shape) < SMALLEST or float(grey.std()) < PLAIN:
         return best
-    for start in STARTS:
-        left, top = (x1 + x2) / 2 - start * (x2 - x1) / 2, y2 - start * (y2 - y1)
-        begin = np.array([[start, 0, left], [0, start, top]], np.float32)
+    for begin in _starts(patch, second):
         try:
-            score, found = cv2.findTransformECC(
-                patch, second, begin, cv2.MOTION_AFFINE, STOP, np.empty(0, np.uint8), 3
+            _, ended = cv2.findTransformECC(
+                grey, other, begin, cv2.MOTION_AFFINE, STOP, np.empty(0, np.uint8), 3
             )
         except cv2.error:
             continue  # it came to nothing from here: the two are too unlike
-        scales = (float(found[0, 0]), float(found[1, 1]))
-        believed = all(1 / MOST_SCALED < scale < MOST_SCALED for scale in scales)
-        if believed and score > best.score:
-            best = Fit(float(score), float(np.log(scales[1])))
+        found = np.asarray(ended, np.float32)
+        score = _alike(patch, second, found)
+        if score > best.score and _believed(found):
+            foot = float((found @ np.array([(x2 - x1) / 2, y2 - y1, 1.0]))[1])
+            best = Fit(score, float(np.log(found[1, 1])), (y2 - foot) / (y2 - y1))
     return best
+
+
+def _starts(patch: Pixels, picture: Pixels) -> list[Pixels]:
+    """Return the affine maps, (2, 3), at which a patch scaled and moved fits a picture best."""
+    starts = []
+    for scale in SCALES:
+        scaled = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if scaled.shape[0] > picture.shape[0] or scaled.shape[1] > picture.shape[1]:
+            continue
+        alike = cv2.matchTemplate(picture, scaled, cv2.TM_CCOEFF_NORMED)
+        _, most, _, (left, top) = cv2.minMaxLoc(alike)
+        starts.append((most, np.array([[scale, 0, left], [0, scale, top]], np.float32)))
+    starts.sort(key=lambda start: -start[0])
+    return [begin for _, begin in starts[:STARTS]]
+
+
+def _alike(patch: Pixels, picture: Pixels, found: Pixels) -> float:
+    """Return the correlation, in colour, of a patch with where a map lays it in a picture."""
+    laid = cv2.warpAffine(
+        picture,
+        found,
+        (patch.shape[1], patch.shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return float(cv2.matchTemplate(laid, patch, cv2.TM_CCOEFF_NORMED)[0, 0])
+
+
+def _believed(found: Pixels) -> bool:
+    """Whether a map can be that of an item farther back: hardly turned, and of about one size."""
+    scaled = all(1 / MOST_SCALED < found[i, i] < MOST_SCALED for i in (0, 1))
+    return scaled and all(abs(found[i, 1 - i]) < MOST_SHEARED for i in (0, 1))

@@ -55,6 +55,8 @@ FORGET_S = 3.0
 CHANGED_SHARE = 0.4
 """Where an item's like stands behind it, so little of its place may look changed."""
 OUTLINE = 2.0
+HAND_SHARE = 0.4
+"""What is smaller beside all that hangs together with the picture's edge is a hand of an arm."""
 FAINT = 2.0
 FAINT_WAITS = 1.5
 REFRESH_S = 0.3
@@ -160,23 +162,26 @@ class Shelf:
         inside, background = region.mask > 0, self._background
         events: list[ShelfEvent] = []
         if not background.judged(inside):
-            parts = self._items(cores(region, apart, background.limit(), min_area))
+            parts = self._items(region, cores(region, apart, background.limit(), min_area))
             if not parts:
                 apart = structural(background.before(), background.current, apart)
-                parts = self._items(cores(region, apart, background.limit(), min_area))
+                parts = self._items(region, cores(region, apart, background.limit(), min_area))
             for part in parts:
                 events += self._settle(part, frame, motion)
         background.judge(inside)
         return events
 
-    def _items(self, parts: Sequence[Region]) -> list[Region]:
-        """Return the parts that can be items: not too small or large, and no arms."""
+    def _items(self, region: Region, parts: Sequence[Region]) -> list[Region]:
+        """Return the parts that can be items: not too small or large, no arms and no hands."""
         height, width = self._background.shape
         largest = self._limits.max_item * height * width
+        least = HAND_SHARE * region.box_area if region.at_border else 0.0
         return [
             part
             for part in parts
-            if not part.at_border and part.box_area <= largest and self._is_large_enough(part)
+            if not part.at_border
+            and least <= part.box_area <= largest
+            and self._is_large_enough(part)
         ]
 
     def _is_large_enough(self, part: Region) -> bool:

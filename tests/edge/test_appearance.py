@@ -27,14 +27,18 @@ def package(seed: int) -> Picture:
     return front
 
 
-def standing(front: Picture, depth: int) -> Picture:
-    """A place with a package so many places behind the shelf's edge: smaller, higher, darker."""
+def standing(front: Picture, depth: int, rise: int | None = None) -> Picture:
+    """A place with a package so many places behind the shelf's edge: smaller, higher, darker.
+
+    rise: how many pixels higher its foot is there, if not 3 a place.
+    """
     place = np.full((150, 140, 3), (96, 104, 110), np.uint8)
     size = 0.95**depth
     seen = cv2.resize(front, None, fx=size, fy=size, interpolation=cv2.INTER_AREA)
     seen = (seen * 0.93**depth).astype(np.uint8)
     height, width = seen.shape[:2]
-    bottom, left = 120 - 3 * depth, 70 - width // 2
+    bottom = 120 - (3 * depth if rise is None else rise)
+    left = 70 - width // 2
     place[bottom - height : bottom, left : left + width] = seen
     return np.asarray(cv2.GaussianBlur(place, (0, 0), 0.7), np.uint8)
 
@@ -50,6 +54,14 @@ def verdict(before: Picture, after: Picture) -> Kind | None:
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_taking_the_front_one_uncovers_its_like_and_is_a_pick(seed: int, depth: int) -> None:
     near, far = standing(package(seed), depth), standing(package(seed), depth + 1)
+    assert verdict(near, far) is Kind.PICK
+    assert verdict(far, near) is Kind.RETURN
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("foot", [-2, 0, 2])
+def test_at_the_height_of_the_camera_the_size_alone_tells(seed: int, foot: int) -> None:
+    near, far = standing(package(seed), 0), standing(package(seed), 1, rise=foot)
     assert verdict(near, far) is Kind.PICK
     assert verdict(far, near) is Kind.RETURN
 
@@ -113,3 +125,13 @@ def test_the_height_of_what_stands_behind_is_found(seed: int, depth: int) -> Non
     fit = fitted(standing(package(seed), 0), standing(package(seed), depth), INNER)
     assert fit.score > 0.9
     assert fit.growth == pytest.approx(depth * np.log(0.95), abs=0.015)
+    assert fit.rise == pytest.approx(3 * depth / 90, abs=0.015)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_stands_farther_back_is_found_as_high_as_a_camera_above_shows_it(seed: int) -> None:
+    near, far = standing(package(seed), 0), standing(package(seed), 2, rise=36)
+    fit = fitted(near, far, INNER)
+    assert fit.rise == pytest.approx(36 / 90, abs=0.02)
+    assert verdict(near, far) is Kind.PICK
+    assert verdict(far, near) is Kind.RETURN

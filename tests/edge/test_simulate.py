@@ -14,6 +14,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge.simulate.catalogue import products_for
 from edge.simulate.enrolment import pictures_of
 from edge.simulate.plan import Act
 from edge.simulate.settings import Angle, Lighting, Occlusion, Settings, SimulationError
@@ -113,6 +114,13 @@ def test_unknown_goods_are_in_no_catalogue_and_have_no_sku_in_the_truth() -> Non
     lines = [line for line in store.truth() if line["unknown"]]
     assert lines
     assert {line["sku"] for line in lines} == {None}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_toy_looks_like_another_whoever_makes_it(seed: int) -> None:
+    products = products_for(Settings(seed=seed, minutes=1, skus=60, cameras=2))
+    toys = [one.design for one in products if one.category in ("ball", "bear", "duck", "robot")]
+    assert len({(toy.shape, toy.band) for toy in toys}) == len(toys) > 0
 
 
 def test_lookalikes_share_everything_but_the_flavour() -> None:
