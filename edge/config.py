@@ -111,7 +111,7 @@ class ShelfSettings:
 
     settle_s: float = field(default=0.3, metadata=_at_least(0.05, 10.0))
     sensitivity: float = field(default=11.0, metadata=_at_least(1.0, 100.0))
-    min_item: float = field(default=0.003, metadata=_at_least(0.0, 1.0))
+    min_item: float = field(default=0.002, metadata=_at_least(0.0, 1.0))
     max_item: float = field(default=0.2, metadata=_at_least(0.0, 1.0))
 
 

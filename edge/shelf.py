@@ -43,7 +43,7 @@ class ShelfLimits:
 
     settle_s: float = 0.3
     sensitivity: float = 11.0
-    min_item: float = 0.003
+    min_item: float = 0.002
     max_item: float = 0.2
     arm_s: float = 2.5
     person_score: float = 0.4
