@@ -41,11 +41,11 @@ SWITCHED = 0.1
 """From how much more or less light, as a log ratio, a lamp counts as switched."""
 
 DOES_NOT_FIT, FITS = 0.5, 0.7
-FITS_WELL = 0.8
+FITS_WELL = 0.75
 PRECISE, EXACT = 0.94, 0.98
 SAME_SIZE, UNSURE = 0.02, 0.05
 """Growth, as a log ratio, that is none; more of it where the fit is less good."""
-SAME_PLACE = 0.03
+SAME_PLACE = 0.05
 LARGEST_GROWTH = 0.17
 NEEDED = 0.4
 NEEDED_OF_SAME = 5.0
@@ -80,12 +80,13 @@ def _needed(fit: Fit) -> float:
     Much where both pictures show one thing at one distance: nudged, or in another light. And where
     it fits by a size that no depth of a shelf explains: it has slid along its stripes.
     """
-    if fit.score < FITS_WELL:
-        return NEEDED
+    slid = fit.score >= FITS_WELL and abs(fit.growth) > LARGEST_GROWTH
+    return NEEDED_OF_SAME if slid or _unmoved(fit) else NEEDED
+
+
+def _unmoved(fit: Fit) -> bool:
     size = SAME_SIZE + UNSURE * (1.0 - fit.score)
-    unmoved = abs(fit.growth) < size and abs(fit.rise) < SAME_PLACE
-    slid = abs(fit.growth) > LARGEST_GROWTH
-    return NEEDED_OF_SAME if unmoved or slid else NEEDED
+    return fit.score >= FITS_WELL and abs(fit.growth) < size and abs(fit.rise) < SAME_PLACE
 
 
 def _evidence(place: Place, fit: Fit, lamp: float) -> float:
@@ -109,7 +110,7 @@ def _farther(fit: Fit) -> float:
     Its foot is the surer sign, but for a camera at the height of the board or below it; there its
     size is, which only the best of fits tells.
     """
-    if abs(fit.growth) > LARGEST_GROWTH:
+    if _unmoved(fit) or abs(fit.growth) > LARGEST_GROWTH:
         return 0.0
     precise = _ramp(fit.score, PRECISE, EXACT)
     size_weight = SIZE_WEIGHT + precise * (PRECISE_SIZE_WEIGHT - SIZE_WEIGHT)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
+Box = tuple[int, int, int, int]
 SIDE = 96.0
+SIDES, FOOT = 0.08, 0.12
 SMALLEST = 12
 SCALES = (1.0, 0.93, 0.87, 0.81, 1.07, 1.15, 1.23)
 STARTS = 2
@@ -32,7 +34,7 @@ class Fit:
 
     score: correlation in [0, 1] where they fit best, whatever the light; 0 where they do not.
     growth: log ratio of heights, after over before.
-    rise: by how much its foot is higher in the picture after, in heights of the place.
+    rise: by how much the foot of what was laid over is higher after, in heights of it.
     """
 
     score: float = 0.0
@@ -40,18 +42,29 @@ class Fit:
     rise: float = 0.0
 
 
-def fitted(before: Picture, after: Picture, inner: tuple[int, int, int, int]) -> Fit:
+def fitted(before: Picture, after: Picture, inner: Box) -> Fit:
     """Fit two pictures of a place, each way round; return the better fit.
 
     before, after: (h, w, 3) uint8 BGR of the same place with surroundings. inner: x1, y1, x2, y2 of
     the place within them.
     """
-    x1, y1, x2, y2 = inner
-    zoom = SIDE / max(x2 - x1, y2 - y1, 1)
+    box = _core(inner)
+    zoom = SIDE / max(box[2] - box[0], box[3] - box[1], 1)
     first, second = (_prepared(picture, zoom) for picture in (before, after))
-    box = (round(x1 * zoom), round(y1 * zoom), round(x2 * zoom), round(y2 * zoom))
+    x1, y1, x2, y2 = (round(side * zoom) for side in box)
+    box = (x1, y1, x2, y2)
     there, back = _fit(first, second, box), _fit(second, first, box)
     return there if there.score >= back.score else Fit(back.score, -back.growth, -back.rise)
+
+
+def _core(inner: Box) -> Box:
+    """Return a place without its sides and its foot.
+
+    Neighbours and the board's edge with its labels stand there, which do not move and pin a fit.
+    """
+    x1, y1, x2, y2 = inner
+    side, foot = round(SIDES * (x2 - x1)), round(FOOT * (y2 - y1))
+    return x1 + side, y1, x2 - side, y2 - foot
 
 
 def _prepared(picture: Picture, zoom: float) -> Pixels:
@@ -59,7 +72,7 @@ def _prepared(picture: Picture, zoom: float) -> Pixels:
     return cv2.GaussianBlur(small, (0, 0), 1.0).astype(np.float32)
 
 
-def _fit(first: Pixels, second: Pixels, box: tuple[int, int, int, int]) -> Fit:
+def _fit(first: Pixels, second: Pixels, box: Box) -> Fit:
     """Fit what is in the box of the first into the second.
 
     Placed and scored in colour: rings and stripes, slid on by one, look alike without.

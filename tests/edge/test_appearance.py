@@ -14,6 +14,8 @@ from edge.fit import fitted
 
 Picture = NDArray[np.uint8]
 INNER = (40, 30, 100, 120)
+LAID = 0.88 * 90
+"""Height of what is laid over: the place without its foot."""
 
 
 def package(seed: int) -> Picture:
@@ -125,13 +127,13 @@ def test_the_height_of_what_stands_behind_is_found(seed: int, depth: int) -> Non
     fit = fitted(standing(package(seed), 0), standing(package(seed), depth), INNER)
     assert fit.score > 0.9
     assert fit.growth == pytest.approx(depth * np.log(0.95), abs=0.015)
-    assert fit.rise == pytest.approx(3 * depth / 90, abs=0.015)
+    assert fit.rise == pytest.approx(3 * depth / LAID, abs=0.02)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_stands_farther_back_is_found_as_high_as_a_camera_above_shows_it(seed: int) -> None:
     near, far = standing(package(seed), 0), standing(package(seed), 2, rise=36)
     fit = fitted(near, far, INNER)
-    assert fit.rise == pytest.approx(36 / 90, abs=0.02)
+    assert fit.rise == pytest.approx(36 / LAID, abs=0.02)
     assert verdict(near, far) is Kind.PICK
     assert verdict(far, near) is Kind.RETURN
