@@ -111,23 +111,34 @@ def signatures_missing(root: Root, metadata: Metadata[Targets]) -> int:
 
 
 def next_targets(
-    old: Metadata[Targets] | None, listed: Mapping[str, TargetFile], lifetimes: Lifetimes
+    old: Metadata[Targets] | None,
+    listed: Mapping[str, TargetFile],
+    lifetimes: Lifetimes,
+    past: int = 0,
 ) -> Metadata[Targets]:
-    """Make the list of targets that follows another, unsigned. listed: all of them, by name."""
-    version = 1 if old is None else old.signed.version + 1
+    """Make the list of targets that follows another, and version past too; unsigned.
+
+    listed: all of them, by name.
+    """
+    version = 1 + max(past, 0 if old is None else old.signed.version)
     return Metadata(
         Targets(version=version, expires=expiry(lifetimes.targets), targets=dict(listed))
     )
 
 
 def next_snapshot(
-    old: Metadata[Snapshot] | None, targets: bytes, version: int, signer: Signer, life: Lifetimes
+    old: Metadata[Snapshot] | None,
+    targets: bytes,
+    version: int,
+    signer: Signer,
+    life: Lifetimes,
+    past: int = 0,
 ) -> Metadata[Snapshot]:
-    """Make a signed snapshot of one version of the targets.
+    """Make a signed snapshot of one version of the targets; its own is no lower, and beyond past.
 
     targets: the bytes of that version's file.
     """
-    number = 1 if old is None else old.signed.version + 1
+    number = max(version, past + 1, 1 if old is None else old.signed.version + 1)
     meta = {"targets.json": MetaFile.from_data(version, targets, ["sha256"])}
     metadata = Metadata(Snapshot(version=number, expires=expiry(life.snapshot), meta=meta))
     metadata.sign(signer)
@@ -137,8 +148,8 @@ def next_snapshot(
 def next_timestamp(
     old: Metadata[Timestamp] | None, snapshot: bytes, version: int, signer: Signer, life: Lifetimes
 ) -> Metadata[Timestamp]:
-    """Make a signed timestamp of one version of the snapshot."""
-    number = 1 if old is None else old.signed.version + 1
+    """Make a signed timestamp of one version of the snapshot; its own is no lower."""
+    number = max(version, 1 if old is None else old.signed.version + 1)
     meta = MetaFile.from_data(version, snapshot, ["sha256"])
     metadata = Metadata(
         Timestamp(version=number, expires=expiry(life.timestamp), snapshot_meta=meta)

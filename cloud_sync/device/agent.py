@@ -119,8 +119,8 @@ class Agent:
         self._connection = ""
         state_dir = ledger_path.parent
         extras = Extras(state_dir / "extras.db", limits or Limits())
-        self._lane = Lane(self._outbox, extras, state_dir / "evidence")
         self._shadow = shadow or Shadow(state_dir / "desired.json")
+        self._lane = Lane(self._outbox, extras, state_dir / "evidence", self._shadow)
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
         self._shadow.report(unread=self._unread.count)

@@ -1,7 +1,8 @@
 """The slow lane of the line to the hub: pictures and the log, behind everything else.
 
 A picture goes when an item is in review or somebody asked for it, one at a time, and only while
-hardly any entry is under way. It stays on the list until the hub says that it keeps it.
+hardly any entry is under way and no bundle is being fetched. It stays on the list until the hub
+says that it keeps it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from cloud_sync.device.extras import Extras, Picture
 from cloud_sync.device.outbox import Outbox
+from cloud_sync.device.shadow import Shadow
 from cloud_sync.messages import Evidence, EvidenceAck, MessageError, encode
 from cloud_sync.topics import Channel
 
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 Publish = Callable[[Channel, bytes], bool]
 
 AGAIN_S = 10.0
+STALLED_S = 60.0
+"""A bundle of which nothing came for so long holds no picture up: its server may be away."""
+
 LOG_LINES = 20
 REVIEWS = 100
 PICTURE_MOST = 180_000
@@ -33,14 +38,17 @@ REVIEWED = "reviewed"
 class Lane:
     """Called in the agent's thread.
 
-    folder: where the box keeps its evidence. Trouble with its own file is logged, and costs nothing
-    but pictures.
+    folder: where the box keeps its evidence. shadow: says whether a bundle is being fetched.
+    Trouble with its own file is logged, and costs nothing but pictures.
     """
 
-    def __init__(self, outbox: Outbox, extras: Extras, folder: Path) -> None:
+    def __init__(self, outbox: Outbox, extras: Extras, folder: Path, shadow: Shadow) -> None:
         self._outbox = outbox
         self._extras = extras
         self._folder = folder
+        self._shadow = shadow
+        self._fetched: tuple[int, int] | None = None
+        self._fetched_at = 0.0
         self._under_way: tuple[str, str] | None = None
         self._sent_at = 0.0
 
@@ -94,7 +102,9 @@ class Lane:
     def send(self, publish: Publish, *, quiet: bool) -> None:
         """Send the next of it where the line is quiet."""
         now = time.monotonic()
-        if not quiet or (self._under_way is not None and now - self._sent_at < AGAIN_S):
+        if self._a_bundle_comes(now) or not quiet:
+            return
+        if self._under_way is not None and now - self._sent_at < AGAIN_S:
             return
         try:
             lines = self._extras.log(LOG_LINES)
@@ -107,6 +117,16 @@ class Lane:
                 self._send(picture, publish, now)
         except sqlite3.Error as error:
             log.error("pictures cannot be sent: %s", error)
+
+    def _a_bundle_comes(self, now: float) -> bool:
+        said = self._shadow.reported
+        if said.state != "downloading":
+            self._fetched = None
+            return False
+        fetched = (said.desired_version, said.done_bytes)
+        if fetched != self._fetched:
+            self._fetched, self._fetched_at = fetched, now
+        return now - self._fetched_at < STALLED_S
 
     def _send(self, picture: Picture, publish: Publish, now: float) -> None:
         try:

@@ -36,6 +36,9 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (tuf.DownloadHTTPError, "is not at the hub"),
 )
 
+SET_BACK = (tuf.BadVersionNumberError, tuf.UnsignedMetadataError)
+"""What a box meets at a hub whose repository was restored from a backup."""
+
 
 class NotTrusted(Exception):
     """Metadata or a file is not what its holders signed; the text says which and why."""
@@ -75,14 +78,15 @@ class Vouched:
         except (tuf.RepositoryError, tuf.DownloadError) as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise TimeoutError("the hub does not answer") from error
-            raise NotTrusted(f"the signed metadata {explained(error)}") from error
+            seen = self._seen() if isinstance(error, SET_BACK) else ""
+            raise NotTrusted(f"the signed metadata {explained(error)}{seen}") from error
         sync_tree(self._folder)
         versions = self._versions()
-        for role, seen in self._floor.items():
-            if versions.get(role, 0) < seen:
+        for role, floor in self._floor.items():
+            if versions.get(role, 0) < floor:
                 raise NotTrusted(
                     f"the signed metadata is older than what this box has seen: {role} "
-                    f"{versions.get(role, 0)}, seen was {seen}"
+                    f"{versions.get(role, 0)}{self._seen()}"
                 )
         return versions
 
@@ -97,6 +101,11 @@ class Vouched:
         for role in ROLES:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(self._folder / f"{role}.json", folder / f"{role}.json")
+
+    def _seen(self) -> str:
+        """Say what a restored repository has to get beyond."""
+        seen = ", ".join(f"{role} {version}" for role, version in self._floor.items())
+        return f"; this box has seen {seen}" if seen else ""
 
     def _versions(self) -> dict[str, int]:
         found = {}

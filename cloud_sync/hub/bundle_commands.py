@@ -25,6 +25,7 @@ from cloud_sync.hub.signing_options import (
     PATH,
     json_option,
     key_options,
+    past_option,
     repository_option,
     say,
     signers_of,
@@ -85,15 +86,16 @@ def sign_pending(folder: Path, keys: Sequence[Path], passphrase_file: Path | Non
 @click.command("renew")
 @repository_option
 @key_options
+@past_option
 @json_option
-def renew_bundles(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
+def renew_bundles(folder: Path, keys: Sequence[Path], passphrase_file: Path | None, past: int,
                   as_json: bool) -> None:  # fmt: skip
-    """Sign the list of bundles again before it expires, as it is.
+    """Sign the list of bundles again, as it is: before it expires, or after a restored backup.
 
     Example: shelfgate hub bundle renew --key targets-1.pem --key targets-2.pem
     """
     try:
-        pending = Repository(folder).sign_again(signers_of(keys, passphrase_file))
+        pending = Repository(folder).sign_again(signers_of(keys, passphrase_file), past)
     except TrustError as error:
         raise BadInput(str(error)) from error
     _say_pending(as_json, pending, {})

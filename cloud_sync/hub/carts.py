@@ -5,14 +5,14 @@ A cart is added up from its entries when it is asked for, by the same rule as on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
-from cloud_sync.fold import Cart, Review, fold, unattributed
+from cloud_sync.fold import Cart, Review, as_settled, fold, in_order, unattributed
 from cloud_sync.hub.tables import EventRow, SessionRow, UnreadRow
 from cloud_sync.messages import LedgerEntry, decode
 from cloud_sync.topics import Address
@@ -118,6 +118,25 @@ class Carts:
             for review in unattributed([_entry(row.payload)])
         ]
 
+    def open_reviews(self, address: Address, items: Collection[str]) -> set[str]:
+        """Give those of a device's items that still wait for a person."""
+        here = and_(EventRow.site == address.site, EventRow.device == address.device)
+        waiting: set[str] = set()
+        sessions: set[str] = set()
+        with self._engine.connect() as connection:
+            for names in chunks(sorted(items)):
+                either = or_(EventRow.event_id.in_(names), EventRow.item.in_(names))
+                payloads = connection.execute(select(EventRow.payload).where(here, either))
+                for item in as_settled(in_order(map(_entry, payloads.scalars()))):
+                    if item.session is None:
+                        waiting.add(item.event_id)
+                    else:
+                        sessions.add(item.session)
+            for session in sorted(sessions):
+                entries = _entries(connection, address.site, address.device, session)
+                waiting |= {review.event_id for review in fold(session, entries).reviews}
+        return waiting.intersection(items)
+
     def unread(self, after: int, limit: int) -> list[UnreadRow]:
         """Give messages that could not be read; after: number of the last one already seen."""
         which = select(UnreadRow.__table__).where(UnreadRow.id > after).order_by(UnreadRow.id)
@@ -149,13 +168,14 @@ def _entries(connection: Connection, site: str, device: str, session: str) -> li
     ).all()
     settlements_of = {row.item or row.event_id for row in own}
     payloads = [row.payload for row in own]
-    for names in _chunks(sorted(settlements_of)):
+    for names in chunks(sorted(settlements_of)):
         more = or_(EventRow.event_id.in_(names), EventRow.item.in_(names))
         payloads += connection.execute(select(EventRow.payload).where(here, more)).scalars()
     return [_entry(payload) for payload in payloads]
 
 
-def _chunks(names: Sequence[str], size: int = 400) -> list[Sequence[str]]:
+def chunks(names: Sequence[str], size: int = 400) -> list[Sequence[str]]:
+    """Cut a list into pieces that a database takes in one question."""
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 

@@ -78,7 +78,12 @@ for command in (
 )
 @click.option("--migrate", is_flag=True, help="Bring the database up to date first.")
 @click.option("--open", "is_open", is_flag=True, help="Ask nobody for a token; loopback only.")
-@click.option("--evidence-days", default=90.0, show_default=True, help="How long pictures stay.")
+@click.option(
+    "--evidence-days",
+    default=90.0,
+    show_default=True,
+    help="How long pictures stay; those of open reviews stay on.",
+)
 @click.option("--tls-cert", type=FILE, help="The API's certificate: serve https.")
 @click.option("--tls-key", type=FILE, help="The API's key.")
 @click.option("--authority", type=FOLDER, help="Let boxes in: folder of `provision broker`.")

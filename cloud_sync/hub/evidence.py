@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import fsspec
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
+from cloud_sync.hub.carts import Carts, chunks
 from cloud_sync.hub.fleet_tables import EvidenceRow
 from cloud_sync.messages import Evidence, MessageError
 from cloud_sync.topics import Address
@@ -112,26 +114,56 @@ class EvidenceRoom:
             )
         with self._engine.connect() as connection:
             rows = connection.execute(which.order_by(EvidenceRow.name).limit(100)).all()
-        return [
-            Kept(Address(r.site, r.device), r.item, r.name, r.sha256, r.size, r.received_at)
-            for r in rows
-        ]
+        return [_kept(row) for row in rows]
 
     def prune(self, days: float) -> int:
-        """Forget what is older than so many days; count the rows."""
-        before = self._clock() - days * DAY_S
-        with self._engine.begin() as connection:
-            old = set(
-                connection.execute(
-                    select(EvidenceRow.sha256).where(EvidenceRow.received_at < before)
-                ).scalars()
+        """Forget what is older than so many days and belongs to no open review; count the rows.
+
+        Raises OSError where the store does not do it; what is left is tried again the next time.
+        """
+        old = self._older_than(self._clock() - days * DAY_S)
+        items: dict[Address, set[str]] = {}
+        for one in old:
+            items.setdefault(one.address, set()).add(one.item)
+        carts = Carts(self._engine)
+        waiting = {
+            (address, item)
+            for address, theirs in items.items()
+            for item in carts.open_reviews(address, theirs)
+        }
+        gone: dict[str, list[Kept]] = {}
+        for one in old:
+            if (one.address, one.item) not in waiting:
+                gone.setdefault(one.sha256, []).append(one)
+        for digests in chunks(sorted(gone), 100):
+            with self._engine.begin() as connection:
+                for sha256 in digests:
+                    self._forget(connection, gone[sha256])
+        return sum(len(rows) for rows in gone.values())
+
+    def _older_than(self, before: float) -> list[Kept]:
+        which = select(EvidenceRow.__table__).where(EvidenceRow.received_at < before)
+        with self._engine.connect() as connection:
+            return [_kept(row) for row in connection.execute(which)]
+
+    def _forget(self, connection: Connection, rows: list[Kept]) -> None:
+        """Take out the rows of one picture, and the picture where none is left."""
+        for one in rows:
+            connection.execute(
+                delete(EvidenceRow).where(
+                    EvidenceRow.site == one.address.site,
+                    EvidenceRow.device == one.address.device,
+                    EvidenceRow.item == one.item,
+                    EvidenceRow.name == one.name,
+                )
             )
-            gone = connection.execute(
-                delete(EvidenceRow).where(EvidenceRow.received_at < before)
-            ).rowcount
-        for sha256 in old:
-            with self._engine.connect() as connection:
-                same = select(func.count()).where(EvidenceRow.sha256 == sha256)
-                if connection.execute(same).scalar_one() == 0:
-                    self.pictures.drop(sha256)
-        return gone
+        sha256 = rows[0].sha256
+        same = select(func.count()).where(EvidenceRow.sha256 == sha256)
+        if connection.execute(same).scalar_one() == 0:
+            self.pictures.drop(sha256)
+
+
+def _kept(row: Any) -> Kept:
+    return Kept(
+        Address(row.site, row.device), row.item, row.name, row.sha256, row.size, row.received_at
+    )

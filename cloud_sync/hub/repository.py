@@ -121,6 +121,15 @@ class Repository:
         """Give the published list of targets."""
         return self._read(Targets, "targets")
 
+    def versions(self) -> dict[str, int]:
+        """Say which version of each role's word is current."""
+        return {
+            "root": self.root().signed.version,
+            "targets": self.targets().signed.version,
+            "snapshot": self._read(Snapshot, "snapshot").signed.version,
+            "timestamp": self._timestamp().signed.version,
+        }
+
     def expiries(self) -> dict[str, datetime]:
         """Say when each role's word expires."""
         return {
@@ -200,13 +209,20 @@ class Repository:
                 raise TrustError(f"{self._pending}: something newer is published: push again")
             return self._propose(waiting, signers)
 
-    def sign_again(self, signers: Sequence[Signer]) -> Pending:
-        """Let the list of targets hold for longer, with what waits for signatures."""
-        with self._locked():
-            return self._propose(next_targets(self.targets(), self._next(), self._life), signers)
+    def sign_again(self, signers: Sequence[Signer], past: int = 0) -> Pending:
+        """Let the list of targets hold for longer, with what waits for signatures.
 
-    def renew(self, *, always: bool = False) -> bool:
-        """Sign timestamp and snapshot again where they expire soon; say whether that was needed."""
+        past: a version that boxes have seen, which everything signed from now on is to be beyond.
+        """
+        with self._locked():
+            listed = next_targets(self.targets(), self._next(), self._life, past)
+            return self._propose(listed, signers)
+
+    def renew(self, *, always: bool = False, past: int = 0) -> bool:
+        """Sign timestamp and snapshot again where they expire soon; say whether that was needed.
+
+        past: a version that boxes have seen, which they are to be beyond.
+        """
         with self._locked():
             now = datetime.now(UTC)
             ends = self.expiries()
@@ -218,7 +234,7 @@ class Repository:
                 )
             )
             if is_due or always:
-                self._publish(self.targets())
+                self._publish(self.targets(), past)
             return is_due or always
 
     def rotate(self, changes: Mapping[str, Holders], signers: Sequence[Signer],
@@ -282,15 +298,21 @@ class Repository:
             self._pending.unlink(missing_ok=True)
         return Pending(targets.signed.version, missing, root.roles["targets"].threshold)
 
-    def _publish(self, targets: Metadata[Targets]) -> None:
+    def _publish(self, targets: Metadata[Targets], past: int = 0) -> None:
         signer = load_signer(self.folder / "online" / "online.pem")
+        root = self.root().signed
+        if not _is_held(root, "timestamp", signer):
+            raise TrustError(
+                f"{self.folder}: root {root.version} names another online key than the one here: "
+                "put that key back, or name a new one to `shelfgate hub repository rotate --online`"
+            )
         version, content = targets.signed.version, targets.to_bytes()
         path = self._metadata / f"{version}.targets.json"
         if not path.exists():
             _write(path, content)
         is_first = not (self._metadata / "timestamp.json").exists()
         old = None if is_first else self._read(Snapshot, "snapshot")
-        snapshot = next_snapshot(old, path.read_bytes(), version, signer, self._life)
+        snapshot = next_snapshot(old, path.read_bytes(), version, signer, self._life, past)
         number, content = snapshot.signed.version, snapshot.to_bytes()
         _write(self._metadata / f"{number}.snapshot.json", content)
         old_stamp = None if is_first else self._timestamp()

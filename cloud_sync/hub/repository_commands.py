@@ -21,6 +21,7 @@ from cloud_sync.hub.signing_options import (
     json_option,
     key_options,
     passphrase_of,
+    past_option,
     repository_option,
     say,
     signers_of,
@@ -131,14 +132,14 @@ def init(folder: Path, keys_folder: Path, root_threshold: int, targets_threshold
 @repository_option
 @json_option
 def show(folder: Path, as_json: bool) -> None:
-    """Say which bundles there are, and until when each role's word holds.
+    """Say which bundles there are, and each role's version and until when its word holds.
 
     Example: shelfgate hub repository show --json
     """
     found = Repository(folder)
     try:
         ends = {role: str(end) for role, end in found.expiries().items()}
-        listed = found.bundles()
+        versions, listed = found.versions(), found.bundles()
     except TrustError as error:
         raise BadInput(str(error)) from error
     bundles = [
@@ -146,20 +147,22 @@ def show(folder: Path, as_json: bool) -> None:
         for b in listed
     ]
     lines = [f"{b.bundle} {b.version}  {b.files} files, {b.size} bytes" for b in listed]
-    lines += [f"{role} holds until {end}" for role, end in ends.items()]
-    say(as_json, {"bundles": bundles, "expires": ends}, "\n".join(lines))
+    lines += [f"{role} {versions[role]} holds until {end}" for role, end in ends.items()]
+    told = {"bundles": bundles, "expires": ends, "versions": versions}
+    say(as_json, told, "\n".join(lines))
 
 
 @repository.command()
 @repository_option
+@past_option
 @json_option
-def renew(folder: Path, as_json: bool) -> None:
+def renew(folder: Path, past: int, as_json: bool) -> None:
     """Sign snapshot and timestamp again; a running server does so by itself.
 
     Example: shelfgate hub repository renew
     """
     try:
-        Repository(folder).renew(always=True)
+        Repository(folder).renew(always=True, past=past)
         ends = {role: str(end) for role, end in Repository(folder).expiries().items()}
     except TrustError as error:
         raise BadInput(str(error)) from error

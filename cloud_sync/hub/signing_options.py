@@ -38,6 +38,14 @@ def key_options(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def past_option(command: F) -> F:
+    """Add the version to get beyond."""
+    return click.option(
+        "--past", type=click.IntRange(0, 2**31), default=0, metavar="N",
+        help="Get beyond version N: after a backup was restored, the highest that a box has seen.",
+    )(command)  # fmt: skip
+
+
 def json_option(command: F) -> F:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)

@@ -25,7 +25,7 @@ HUB_MB = 500.0
 def run(devices: int = 1_000, seconds: float = 60.0) -> dict[str, Any]:
     """Measure; seconds: how long the devices book."""
     with tempfile.TemporaryDirectory(prefix="shelfgate-fleet-") as folder, Broker() as broker:
-        hub = _start_hub(broker, str(Path(folder) / "hub.db"), Path(folder), 1)
+        hub, _ = _start_hub(broker, str(Path(folder) / "hub.db"), Path(folder), 1)
         memory: list[float] = []
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(hub.pid, memory, done))

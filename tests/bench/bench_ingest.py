@@ -2,11 +2,13 @@
 
 Both in one run on one machine with the same payloads: two bare MQTT clients (one publishes at
 QoS 1 with a window, one receives), and a publisher whose every event the hub commits and
-acknowledges. Called by `shelfgate bench ingest`.
+acknowledges. And how soon a picture that a box has sent is to be had by the API. Called by
+`shelfgate bench ingest`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,14 +25,17 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from cloud_sync.broker import Broker
-from cloud_sync.messages import Ack, ItemBooked, Provenance, decode_as, encode
+from cloud_sync.messages import Ack, Evidence, ItemBooked, Provenance, decode_as, encode
 from cloud_sync.mqtt import make_client
 from cloud_sync.topics import Address, Channel
 from tests.cloud_sync.a_database import Postgres, programs
 
 ADDRESS = Address("bench", "box-1")
+PICTURED = Address("bench", "box-2")
 WINDOW = 1_000
 RATIO, SCALE, CORES = 0.4, 1.6, 5
+SHOWN_S = 1.0
+PICTURES, PICTURE_BYTES = 20, 120_000
 ROOT = Path(__file__).parents[2]
 
 RECEIVER = """
@@ -56,7 +62,9 @@ def run(events: int = 10_000) -> dict[str, Any]:
 
     Gives events per second of the bare pair (published to received) and of hubs (published to
     acknowledged after the commit): one worker on SQLite, and one and two on PostgreSQL where that
-    is installed; and their ratios.
+    is installed; and their ratios. evidence_shown_s: the longest that one of the pictures took from
+    its publication until the API gave it out; _busy_s: while events come as fast as they can, which
+    is a wait behind those at the broker too.
     """
     payloads = [encode(_item(number)) for number in range(1, events + 1)]
     with Broker() as broker:
@@ -66,6 +74,9 @@ def run(events: int = 10_000) -> dict[str, Any]:
         sqlite = _hub_per_s(payloads, str(Path(folder) / "hub.db"), Path(folder), 1)
         figures["hub_events_per_s"] = round(sqlite, 1)
         figures["ratio"] = round(sqlite / bare, 3)
+        quiet, busy = _evidence_shown_s(payloads, Path(folder))
+        figures["evidence_shown_s"] = round(quiet, 3)
+        figures["evidence_shown_busy_s"] = round(busy, 3)
         if programs() is not None:
             one, two = (_on_postgres(payloads, Path(folder), workers) for workers in (1, 2))
             figures["postgres_1_worker_events_per_s"] = round(one, 1)
@@ -80,6 +91,8 @@ def _short_of(figures: dict[str, Any]) -> list[str]:
     missed = []
     if figures["ratio"] < RATIO:
         missed.append(f"hub over bare clients {figures['ratio']}, wanted {RATIO}")
+    if figures["evidence_shown_s"] > SHOWN_S:
+        missed.append(f"evidence shown after {figures['evidence_shown_s']} s, wanted {SHOWN_S}")
     # Broker, publisher, database and two workers want a core each before more workers can show.
     cores = len(os.sched_getaffinity(0))
     if cores >= CORES and figures.get("2_workers_over_1", SCALE) < SCALE:
@@ -94,12 +107,57 @@ def _on_postgres(payloads: list[bytes], folder: Path, workers: int) -> float:
 
 def _hub_per_s(payloads: list[bytes], database: str, folder: Path, workers: int) -> float:
     with Broker() as broker:
-        hub = _start_hub(broker, database, folder, workers)
+        hub, _ = _start_hub(broker, database, folder, workers)
         try:
             return len(payloads) / _to_hub(broker, payloads)
         finally:
             hub.terminate()
             hub.wait()
+
+
+def _evidence_shown_s(payloads: list[bytes], folder: Path) -> tuple[float, float]:
+    """Give the longest that a picture took to be seen: of a quiet hub, and of one with events."""
+    with Broker() as broker:
+        hub, url = _start_hub(broker, str(folder / "pictures.db"), folder, 1)
+        client = make_client("bench-pictures")
+        _connect(client, broker)
+        events = threading.Thread(target=_to_hub, args=(broker, payloads))
+        try:
+            quiet = max(_shown_s(client, url) for _ in range(PICTURES))
+            events.start()
+            busy = _shown_s(client, url)
+            while events.is_alive():
+                busy = max(busy, _shown_s(client, url))
+            return quiet, busy
+        finally:
+            _leave(client)
+            hub.terminate()
+            hub.wait()
+
+
+def _shown_s(client: paho.Client, url: str) -> float:
+    """Publish a picture; give the seconds until its item has it and the API gives its bytes."""
+    data = b"\xff\xd8\xff" + os.urandom(PICTURE_BYTES)
+    sha256 = hashlib.sha256(data).hexdigest()
+    item = sha256[:16]
+    payload = encode(Evidence(item=item, name=f"{item}/crop-0.jpg", sha256=sha256, data=data))
+    begun = time.perf_counter()
+    client.publish(PICTURED.topic(Channel.EVIDENCE), payload, qos=1)
+    while _got(f"{url}/evidence?item={item}") == b"[]" or _got(f"{url}/evidence/{sha256}") != data:
+        if time.perf_counter() - begun > 30.0:
+            raise TimeoutError("a picture is not shown after 30 s")
+        time.sleep(0.005)
+    return time.perf_counter() - begun
+
+
+def _got(url: str) -> bytes | None:
+    """Ask the API; None where it answers with anything but 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=10.0) as answer:
+            content: bytes = answer.read()
+            return content
+    except urllib.error.HTTPError:
+        return None
 
 
 def _bare_pair(broker: Broker, payloads: list[bytes]) -> float:
@@ -171,7 +229,10 @@ def _leave(client: paho.Client) -> None:
     client.loop_stop()
 
 
-def _start_hub(broker: Broker, database: str, folder: Path, workers: int) -> subprocess.Popen[str]:
+def _start_hub(
+    broker: Broker, database: str, folder: Path, workers: int
+) -> tuple[subprocess.Popen[str], str]:
+    """Start a hub and wait until it is ready; give its process and where its API is."""
     arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
     arguments += ["--evidence", str(folder / "pictures")]
     arguments += ["--database", database, "--broker-port", str(broker.port)]
@@ -191,7 +252,7 @@ def _start_hub(broker: Broker, database: str, folder: Path, workers: int) -> sub
             hub.kill()
             raise TimeoutError("the hub is not ready after 60 s")
         time.sleep(0.05)
-    return hub
+    return hub, url
 
 
 def _is_ready(url: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 
@@ -59,6 +60,23 @@ def book(ledger: Ledger, event: DecidedEvent) -> Booking | None:
     return ledger.book(
         event, BUNDLE, [f"{event.event_id}.jpg"], price, None if price is None else "EUR"
     )
+
+
+def a_jpeg() -> bytes:
+    """A small picture."""
+    return cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
+
+
+def book_with_pictures(
+    ledger: Ledger, state_dir: Path, event_id: str, sku: str | None = None
+) -> None:
+    """Book an event with its pictures on the disk; for review where it has no sku."""
+    names = [f"{event_id}/{name}.jpg" for name in ("crop-0", "before")]
+    for name in names:
+        path = state_dir / "evidence" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(a_jpeg())
+    assert ledger.book(an_event(event_id, sku=sku), BUNDLE, names, 150, "EUR") is not None
 
 
 def until(true: Callable[[], bool], within_s: float = 15.0) -> None:

@@ -10,9 +10,11 @@ import pytest
 from cloud_sync.broker import Broker
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
+from cloud_sync.trust import Lifetimes, next_targets, sign
+from cloud_sync.trust_keys import make_key
 from models.bundle import Bundle
 from tests.cloud_sync.a_box import Box
-from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
+from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository, shelfgate
 from tests.cloud_sync.a_device import until
 
 WEIGHTS = 600_000
@@ -86,3 +88,52 @@ def test_a_bundle_is_fetched_tried_switched_to_and_kept(
     box.want(0)
     box.comes_to("committed", 0)
     assert box.running == ("drinks", 0)
+
+
+def handed_on(repository: Repository, old: list[Path], folder: Path) -> list[Path]:
+    """Hand every role to new keys, by the command; give the new keys of root.
+
+    old: keys of root that hold it now.
+    """
+    names = [f"{role}-{n}" for role in ("root", "targets") for n in (1, 2)]
+    for name in (*names, "online"):
+        make_key(folder / f"{name}.pem")
+    new = [folder / f"{name}.pem" for name in names]
+    keys = [a for path in (*old, *new) for a in ("--key", str(path))]
+    holders = [
+        argument
+        for name in names
+        for argument in ("--holder", name.partition("-")[0], str(folder / f"{name}.pub"))
+    ]
+    where = ["--repository", str(repository.folder), "--online", str(folder / "online.pem")]
+    shelfgate("hub", "repository", "rotate", *where, *keys, *holders)
+    return new[:2]
+
+
+@pytest.mark.slow
+def test_a_box_follows_its_root_from_holder_to_holder_and_leaves_the_old_ones_behind(
+    box: Box, served: BlockServer, repository: Repository, keys: Keys, tmp_path: Path
+) -> None:
+    box.want(9)
+    assert "nobody has signed a bundle drinks 9" in box.refuses(9)
+    first = [keys.folder / f"root-{n}.pem" for n in (1, 2)]
+    second = handed_on(repository, first, tmp_path / "second")
+    box.want(1)
+    box.comes_to("probation", 1)
+    box.decide()
+    box.comes_to("committed", 1)
+    assert box.slots.state.trusted["root"] == 2
+    # Two at once, as for a box that was away.
+    third = handed_on(repository, second, tmp_path / "third")
+    handed_on(repository, third, tmp_path / "fourth")
+    box.want(2)
+    box.comes_to("probation", 2)
+    assert box.slots.state.trusted["root"] == 4
+    # Somebody at the hub publishes what those of before have signed.
+    listed = repository.targets()
+    forged = next_targets(listed, listed.signed.targets, Lifetimes())
+    sign(forged, keys.two)
+    repository._publish(forged)
+    box.want(8)
+    assert "is not signed by enough of those who may: targets" in box.refuses(8)
+    assert box.running == ("drinks", 2)

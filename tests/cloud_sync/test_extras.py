@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from cloud_sync.device.extras import Extras, Limits
 from cloud_sync.hub.database import migrate, open_database
-from cloud_sync.hub.evidence import EvidenceRoom, PictureStore
+from cloud_sync.hub.evidence import DAY_S, EvidenceRoom, PictureStore
 from cloud_sync.hub.store import Arrived, Store
-from cloud_sync.messages import Evidence, encode
+from cloud_sync.messages import Evidence, LedgerEntry, encode
+from cloud_sync.topics import Address
+from tests.edge.test_cart import a_settlement, an_item
 
 ALWAYS = 0.0
 NEVER = 1.0
@@ -60,8 +63,6 @@ def picture(data: bytes, sha256: str) -> Arrived:
 
 
 def test_only_what_is_a_picture_and_what_it_says_is_kept(tmp_path: Path) -> None:
-    import hashlib
-
     engine = open_database(str(tmp_path / "hub.db"))
     migrate(engine)
     now = [time.time()]
@@ -82,7 +83,7 @@ def test_only_what_is_a_picture_and_what_it_says_is_kept(tmp_path: Path) -> None
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
     assert not list((tmp_path / "pictures").rglob("*.part"))
     assert room.prune(90.0) == 0
-    now[0] += 91 * 86_400
+    now[0] += 91 * DAY_S
     assert room.prune(90.0) == 1
     assert room.pictures.read(digest) is None
 
@@ -90,3 +91,47 @@ def test_only_what_is_a_picture_and_what_it_says_is_kept(tmp_path: Path) -> None
 def test_a_store_that_cannot_be_is_an_oserror() -> None:
     with pytest.raises(OSError, match="nonsense"):
         PictureStore("nonsense://x/y")
+
+
+def of_item(item: str, device: str = "box-1") -> Arrived:
+    data = b"\xff\xd8\xff" + item.encode()
+    digest = hashlib.sha256(data).hexdigest()
+    message = Evidence(item=item, name=f"{item}/crop-0.jpg", sha256=digest, data=data)
+    return Arrived(f"shelfgate/v1/store-1/{device}/evidence", encode(message))
+
+
+def booked(entry: LedgerEntry) -> Arrived:
+    return Arrived("shelfgate/v1/store-1/box-1/events", encode(entry))
+
+
+def test_pictures_of_an_open_review_outlive_the_others_until_it_is_settled(tmp_path: Path) -> None:
+    engine = open_database(str(tmp_path / "hub.db"))
+    migrate(engine)
+    now = [time.time()]
+    pictures = PictureStore(str(tmp_path / "pictures"))
+    store = Store(engine, lambda: now[0], pictures)
+    room = EvidenceRoom(engine, pictures, lambda: now[0])
+    items = [
+        an_item(1),
+        an_item(2, sku=None),
+        an_item(3, sku=None, session=None),
+        an_item(4, kind="return", sku="chips"),
+        an_item(5, sku=None),
+        an_item(6, sku=None, session=None),
+    ]
+    store.take(booked(one) for one in items)
+    store.take([booked(a_settlement(7, 5, None, None)), booked(a_settlement(8, 6))])
+    # Another box's item of the same name is nothing that anybody asks about.
+    store.take([*(of_item(one.event_id) for one in items), of_item("e2", "box-2")])
+
+    def left() -> list[str]:
+        return [f"e{n}" for n in range(1, 7) if room.of_item(f"e{n}", Address("store-1", "box-1"))]
+
+    now[0] += 91 * DAY_S
+    assert room.prune(90.0) == 4
+    assert left() == ["e2", "e3", "e4"]
+    assert room.of_item("e2", Address("store-1", "box-2")) == []
+    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 3
+    store.take([booked(a_settlement(9, 2)), booked(a_settlement(10, 3, None, None))])
+    assert room.prune(90.0) == 2
+    assert left() == ["e4"]

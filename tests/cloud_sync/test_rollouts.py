@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import random
+import re
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +33,7 @@ from cloud_sync.hub.shadows import Shadows
 from cloud_sync.hub.store import Arrived, Store
 from cloud_sync.messages import Reported, Telemetry, encode
 from cloud_sync.topics import Address, Channel
-from tests.cloud_sync.a_device import HubProcess, until
+from tests.cloud_sync.a_device import COMMAND, ROOT, HubProcess, until
 
 QUIET = Manners(events_per_min=0.0, offline_per_h=0.0, telemetry_s=5.0, fetch_s=0.5)
 
@@ -137,6 +144,76 @@ def test_a_hub_that_forgot_its_wishes_makes_newer_ones(engine: Engine) -> None:
     assert shadows.mend() == 1
     (mended,) = [one for one in shadows.due() if one.address.device == "box-0"]
     assert (mended.desired.version, mended.desired.bundle) == (10, "new 2")
+
+
+class Watch:
+    """`hub rollout watch` at a terminal, in a process of its own."""
+
+    def __init__(self, database: Path, rollout: str) -> None:
+        self._terminal, theirs = pty.openpty()
+        arguments = ["hub", "rollout", "watch", rollout, "--database", str(database), "--json"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *arguments], cwd=ROOT, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+            stderr=theirs, text=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self._shown = b""
+
+    def screen(self) -> str:
+        """What stands there now: the last picture, without colours and bars."""
+        while select.select([self._terminal], [], [], 0.05)[0]:
+            try:
+                self._shown += os.read(self._terminal, 65_536)
+            except OSError:  # the other end is closed
+                break
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[━╸╺]", "", self._shown.decode(errors="ignore"))
+        return " ".join(text[max(text.rfind("r-"), 0) :].split())
+
+    def end(self) -> tuple[int, dict[str, Any]]:
+        """Wait for it to end; give its exit code and what it printed."""
+        output, _ = self._process.communicate(timeout=30)
+        os.close(self._terminal)
+        found: dict[str, Any] = json.loads(output)
+        return self._process.returncode, found
+
+
+def test_watching_shows_each_stage_as_it_comes_and_ends_when_the_rollout_does(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rollouts = Rollouts(engine)
+    one = rollouts.start(THE_HUB, "new 2", Plan(stages=("2", "100%"), soak_s=0.0))
+    watch = Watch(tmp_path / "hub.db", one)
+    until(lambda: "new 2 running > 2 0/2 100% 0/4" in watch.screen(), 30)
+    first = [address.device for address, _, given_, _ in rollouts.devices(one) if given_]
+    said(engine, first[0], 1, "new 2", "running")
+    until(lambda: "> 2 1/2 100% 1/4 failed 0, not yet 1" in watch.screen())
+    said(engine, first[1], 1, "new 2", "running")
+    rollouts.step()
+    until(lambda: "2 2/2 > 100% 2/4 failed 0, not yet 2" in watch.screen())
+    rollouts.pause(THE_HUB, one)
+    until(lambda: "new 2 paused" in watch.screen())
+    rollouts.resume(THE_HUB, one)
+    for number in range(4):
+        said(engine, f"box-{number}", 1, "new 2", "running")
+    rollouts.step()
+    code, told = watch.end()
+    assert (code, told["state"], told["ok"]) == (0, "done", 4)
+
+
+def test_watching_a_rollout_that_is_called_off_ends_with_the_reason_and_1(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rollouts = Rollouts(engine)
+    one = rollouts.start(THE_HUB, "new 2", Plan(stages=("2", "100%"), soak_s=0.0))
+    watch = Watch(tmp_path / "hub.db", one)
+    until(lambda: "new 2 running" in watch.screen(), 30)
+    first = [address.device for address, _, given_, _ in rollouts.devices(one) if given_]
+    said(engine, first[0], 1, "old 1", "failed", failed_bundle="new 2")
+    rollouts.step()
+    until(lambda: "aborted: 1 of 2 devices failed in stage 1, more than 2.0%" in watch.screen())
+    code, told = watch.end()
+    assert (code, told["state"], told["failed"]) == (1, "aborted", 1)
 
 
 def rolled_out(hub: HubProcess, plan: dict[str, Any]) -> str:

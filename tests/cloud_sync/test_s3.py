@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from cloud_sync.broker import free_port
 from cloud_sync.hub.app import create_app
 from cloud_sync.hub.database import migrate, open_database
-from cloud_sync.hub.evidence import EvidenceRoom, PictureStore
-from cloud_sync.messages import Evidence
+from cloud_sync.hub.evidence import DAY_S, EvidenceRoom, PictureStore
+from cloud_sync.hub.store import Arrived, Store
+from cloud_sync.messages import Evidence, encode
 
 DATA = b"\xff\xd8\xff" + b"x" * 1_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -60,16 +62,21 @@ def test_a_picture_is_kept_once_read_and_dropped(s3: Any) -> None:
 def test_a_store_that_went_away_is_an_oserror_and_a_503(s3: Any, tmp_path: Path) -> None:
     server, url = s3
     store = PictureStore(url)
-    store.keep(PICTURE)
     engine = open_database(str(tmp_path / "hub.db"))
     migrate(engine)
-    app = create_app(engine, evidence=EvidenceRoom(engine, store), is_open=True)
+    message = Arrived("shelfgate/v1/store-1/box-1/evidence", encode(PICTURE))
+    Store(engine, pictures=store).take([message])
+    room = EvidenceRoom(engine, store, lambda: time.time() + 91 * DAY_S)
+    app = create_app(engine, evidence=room, is_open=True)
     server.stop()
 
     with pytest.raises(OSError, match=url):
         store.keep(PICTURE)
     with pytest.raises(OSError, match=url):
         store.read("0" * 64)
+    with pytest.raises(OSError, match=url):
+        room.prune(90.0)
+    assert room.of_item("e1"), "it is dropped once the store is back"
 
     async def asked() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)

@@ -29,7 +29,7 @@ from cloud_sync.messages import (
 from cloud_sync.mqtt import make_client
 from cloud_sync.topics import Address, Channel
 from edge.ledger import Ledger
-from tests.cloud_sync.a_device import BUNDLE, HubProcess, an_event, until
+from tests.cloud_sync.a_device import HubProcess, a_jpeg, book_with_pictures, until
 
 SITE = "store-1"
 
@@ -184,34 +184,16 @@ def test_the_protocol_names_every_message_and_channel(repository: Path) -> None:
             assert f"`{name}`" in text, name
 
 
-def a_jpeg() -> bytes:
-    import cv2
-    import numpy as np
-
-    return cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
-
-
-def with_pictures(box: Box, event_id: str, sku: str | None) -> None:
-    """Book an event with its pictures on the disk."""
-    for name in ("crop-0", "before"):
-        path = box.folder / "evidence" / event_id / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(a_jpeg())
-    event = an_event(event_id, sku=sku)
-    names = [f"{event_id}/crop-0.jpg", f"{event_id}/before.jpg"]
-    assert box.ledger.book(event, BUNDLE, names, 150, "EUR") is not None
-
-
 def test_crops_of_a_review_come_by_themselves_and_others_when_asked_for(
-    box: Box, hub: HubProcess
+    box: Box, hub: HubProcess, tmp_path: Path
 ) -> None:
     def at_hub(item: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = hub.get("/evidence", item=item, device=box.name, site=SITE)
         return found
 
     box.ledger.open_session("anna", 0.0)
-    with_pictures(box, "sure", "cola")
-    with_pictures(box, "unsure", None)
+    book_with_pictures(box.ledger, tmp_path, "sure", "cola")
+    book_with_pictures(box.ledger, tmp_path, "unsure")
     box.come()
     until(lambda: len(at_hub("unsure")) == 1)
     (picture,) = at_hub("unsure")
