@@ -124,11 +124,10 @@ class Agent:
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
         self._shadow.report(unread=self._unread.count)
-        self._certificates = certificates
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
-        self._client = self._make_client()
+        self._client = self._make_client(certificates)
 
     @property
     def state(self) -> LinkState:
@@ -160,11 +159,9 @@ class Agent:
         self._lane.close()
         self._outbox.close()
 
-    def _make_client(self) -> mqtt.Client:
+    def _make_client(self, certificates: Certificates | None) -> mqtt.Client:
         address = self._address
-        client = make_client(f"shelfgate/{address.site}/{address.device}")
-        if self._certificates is not None:
-            self._certificates.use_for(client)
+        client = make_client(f"shelfgate/{address.site}/{address.device}", certificates)
         client.on_pre_connect = self._before_connecting
         client.on_connect = self._when_connected
         client.on_disconnect = self._when_disconnected

@@ -42,9 +42,8 @@ class BundleLine:
         self._up = False
         self.connections = 0
         self.received_bytes = self.sent_bytes = 0
-        self._client = make_client(f"shelfgate/{address.site}/{address.device}/bundles")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        name = f"shelfgate/{address.site}/{address.device}/bundles"
+        self._client = make_client(name, certificates)
         self._client.on_connect = self._when_connected
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message

@@ -54,9 +54,7 @@ class BlockServer:
         self.problem: str | None = "not connected to the broker yet"
         self.served_bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"blocks-{name}", daemon=True)
-        self._client = make_client(f"shelfgate-blocks/{name}")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-blocks/{name}", certificates)
         self._client.on_connect = self._when_connected
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message

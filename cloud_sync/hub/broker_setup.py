@@ -1,8 +1,8 @@
 """A mosquitto set up for real use: TLS, a certificate for everybody, own topics only.
 
-Two listeners, because a device's client id is made to be its certificate's name (nobody can take
-another's place), while the hub's workers share one certificate and have ids of their own; theirs
-listens on an inner address.
+Two listeners, so that the hub's can be on an inner address. Both take client ids as they come: a
+box has two lines with one certificate, the hub's workers share theirs. That nobody takes another's
+place is in the client ids themselves (`Certificates.client_id`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ max_packet_size 1048576
 log_dest file {folder}/mosquitto.log
 {user}
 
-# Devices: the certificate's name is user and client id.
+# Devices. Their names are their certificates'; a box has several lines, each with its client id.
 listener {port} {address}
-use_username_as_clientid true
 {tls}
 
 # The hub.

@@ -37,9 +37,7 @@ class Courier:
         self._host, self._port = host, port
         self._waiting: dict[bytes, _Question] = {}
         self._lock = threading.Lock()
-        self._client = make_client(f"shelfgate-hub/{name}/courier")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-hub/{name}/courier", certificates)
         self._client.on_connect = self._when_connected
         self._client.on_message = self._when_message
 

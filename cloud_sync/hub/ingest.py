@@ -77,9 +77,7 @@ class Ingest:
         self._problem: str | None = "not connected to the broker yet"
         self._database_problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
-        self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-hub/{worker}", certificates, manual_ack=True)
         self._client.on_connect = self._when_connected
         self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
