@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ def make_client(
     client.max_inflight_messages_set(0)
     client.reconnect_delay_set(min_delay=1, max_delay=30)
     return client
+
+
+def refused(reasons: Iterable[ReasonCode]) -> str:
+    """Say in words what a broker refuses of a subscription; nothing where it grants all of it."""
+    why = ", ".join(str(reason) for reason in reasons if reason.is_failure)
+    return f"the broker refuses our subscription: {why}" if why else ""
 
 
 def connect_properties(session_expiry_s: int, receive_maximum: int | None = None) -> Properties:

@@ -54,7 +54,13 @@ from cloud_sync.messages import (
     decode_as,
     encode,
 )
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, publish_properties
+from cloud_sync.mqtt import (
+    Certificates,
+    connect_properties,
+    make_client,
+    publish_properties,
+    refused,
+)
 from cloud_sync.topics import Address, Channel
 from edge.ledger import LedgerError
 
@@ -206,9 +212,8 @@ class Agent:
             self._put(Refused(f"the broker refuses what we send: {reason}"))
 
     def _when_subscribed(self, _: mqtt.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._put(Refused(f"the broker refuses our subscription: {', '.join(refused)}"))
+        if problem := refused(reasons):
+            self._put(Refused(problem))
 
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):
