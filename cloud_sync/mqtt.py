@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,44 @@ class Certificates:
         context.load_cert_chain(self.certificate, self.key)
         return context
 
-    def use_for(self, client: paho.Client) -> None:
-        """Make a client speak TLS. Raises OSError where a file cannot be used."""
-        client.tls_set_context(self.context())
+    def client_id(self, name: str) -> str:
+        """Give a client id for a name: always the same, and only who holds our key can tell it.
+
+        Who connects under another's client id takes its session over, and a broker looks at no
+        certificate then. Raises OSError where the key cannot be read.
+        """
+        tail = hmac.new(self.key.read_bytes(), name.encode(), hashlib.sha256).hexdigest()
+        return f"{name}/{tail[:32]}"
 
 
-def make_client(client_id: str, *, manual_ack: bool = False) -> paho.Client:
+def make_client(
+    name: str, certificates: Certificates | None = None, *, manual_ack: bool = False
+) -> paho.Client:
     """Make an MQTT 5 client that reconnects by itself, with back-off from 1 to 30 seconds.
 
     It holds back nothing: who publishes bounds what is under way.
+    name: another for each of our lines, and the same after a restart.
+    certificates: how the two ends prove who they are; None for a line in the clear.
     manual_ack: a message that came is acknowledged when the caller says so.
+    Raises OSError where the certificates cannot be used.
     """
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
+        CallbackAPIVersion.VERSION2,
+        name if certificates is None else certificates.client_id(name),
+        protocol=paho.MQTTv5,
+        manual_ack=manual_ack,
     )
+    if certificates is not None:
+        client.tls_set_context(certificates.context())
     client.max_inflight_messages_set(0)
     client.reconnect_delay_set(min_delay=1, max_delay=30)
     return client
+
+
+def refused(reasons: Iterable[ReasonCode]) -> str:
+    """Say in words what a broker refuses of a subscription; nothing where it grants all of it."""
+    why = ", ".join(str(reason) for reason in reasons if reason.is_failure)
+    return f"the broker refuses our subscription: {why}" if why else ""
 
 
 def connect_properties(session_expiry_s: int, receive_maximum: int | None = None) -> Properties:

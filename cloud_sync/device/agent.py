@@ -54,7 +54,13 @@ from cloud_sync.messages import (
     decode_as,
     encode,
 )
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, publish_properties
+from cloud_sync.mqtt import (
+    Certificates,
+    connect_properties,
+    make_client,
+    publish_properties,
+    refused,
+)
 from cloud_sync.topics import Address, Channel
 from edge.ledger import LedgerError
 
@@ -124,11 +130,10 @@ class Agent:
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
         self._shadow.report(unread=self._unread.count)
-        self._certificates = certificates
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
-        self._client = self._make_client()
+        self._client = self._make_client(certificates)
 
     @property
     def state(self) -> LinkState:
@@ -160,11 +165,9 @@ class Agent:
         self._lane.close()
         self._outbox.close()
 
-    def _make_client(self) -> mqtt.Client:
+    def _make_client(self, certificates: Certificates | None) -> mqtt.Client:
         address = self._address
-        client = make_client(f"shelfgate/{address.site}/{address.device}")
-        if self._certificates is not None:
-            self._certificates.use_for(client)
+        client = make_client(f"shelfgate/{address.site}/{address.device}", certificates)
         client.on_pre_connect = self._before_connecting
         client.on_connect = self._when_connected
         client.on_disconnect = self._when_disconnected
@@ -209,9 +212,8 @@ class Agent:
             self._put(Refused(f"the broker refuses what we send: {reason}"))
 
     def _when_subscribed(self, _: mqtt.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._put(Refused(f"the broker refuses our subscription: {', '.join(refused)}"))
+        if problem := refused(reasons):
+            self._put(Refused(problem))
 
     def _when_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._address.topic(Channel.ACKS):

@@ -16,7 +16,7 @@ import paho.mqtt.client as paho
 
 from cloud_sync.blocks import Block, BlockAsk, decode_block, encode_ask
 from cloud_sync.messages import MessageError
-from cloud_sync.mqtt import Certificates, connect_properties, make_client
+from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
 from cloud_sync.topics import Address, Channel
 
 log = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ class BundleLine:
         self._up = False
         self.connections = 0
         self.received_bytes = self.sent_bytes = 0
-        self._client = make_client(f"shelfgate/{address.site}/{address.device}/bundles")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        name = f"shelfgate/{address.site}/{address.device}/bundles"
+        self._client = make_client(name, certificates)
         self._client.on_connect = self._when_connected
+        self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message
 
@@ -101,8 +101,14 @@ class BundleLine:
         self._up = True
         self._happened.set()
 
+    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+        if problem := refused(reasons):
+            log.error("blocks: %s", problem)
+
     def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._up = False
+        if reason.is_failure:
+            log.info("the line for bundles broke: %s", reason)
 
     def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         self.received_bytes += len(message.payload)

@@ -74,9 +74,8 @@ def reported(line: BrokerLine, quiet_s: float = 1.0) -> dict[Address, Reported]:
 
 @contextmanager
 def _connected(line: BrokerLine) -> Iterator[paho.Client]:
-    client, ready = make_client(f"shelfgate-bundles/{uuid.uuid4().hex[:12]}"), threading.Event()
-    if line.certificates is not None:
-        line.certificates.use_for(client)
+    client = make_client(f"shelfgate-bundles/{uuid.uuid4().hex[:12]}", line.certificates)
+    ready = threading.Event()
     client.on_connect = lambda *_: ready.set()
     try:
         client.connect(line.host, line.port, properties=connect_properties(0))

@@ -1,8 +1,9 @@
 """The hub's own certificate authority: who the broker, the hub and each device are.
 
 A folder with the root's key (for its owner only), its certificate and the list of what was
-revoked. A device's certificate names it as site/device; the broker takes that for its user name.
-Bring your own authority by putting its ca.pem and ca.key there.
+revoked. A device's certificate names it as site/device and has its serial number beside the name;
+the broker takes both for the user name, so a device's next certificate is another user. Bring your
+own authority by putting its ca.pem and ca.key there.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Authority:
             usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
             built = (
                 _dated(ROOT_DAYS)
+                .serial_number(x509.random_serial_number())
                 .subject_name(subject)
                 .issuer_name(subject)
                 .public_key(key.public_key())
@@ -127,7 +129,8 @@ class Authority:
             raise AuthorityError(f"no certificate request: {error}") from error
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise AuthorityError("the certificate request is for no elliptic-curve key")
-        return self._issue(str(address), key, ExtendedKeyUsageOID.CLIENT_AUTH, (), days)
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        return self._issue(str(address), key, usage, (), days, numbered=True)
 
     def issue(
         self,
@@ -173,10 +176,14 @@ class Authority:
         usage: x509.ObjectIdentifier,
         hosts: tuple[str, ...],
         days: float,
+        *,
+        numbered: bool = False,
     ) -> Issued:
+        serial = x509.random_serial_number()
         built = (
             _dated(days)
-            .subject_name(_name(name))
+            .serial_number(serial)
+            .subject_name(_name(name, f"{serial:x}" if numbered else ""))
             .issuer_name(self._certificate.subject)
             .public_key(key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -189,7 +196,7 @@ class Authority:
         signed = built.sign(self._key, hashes.SHA256())
         return Issued(
             signed.public_bytes(serialization.Encoding.PEM),
-            f"{signed.serial_number:x}",
+            f"{serial:x}",
             signed.not_valid_after_utc.timestamp(),
         )
 
@@ -206,9 +213,17 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
         file.write(pem)
 
 
-def _name(text: str) -> x509.Name:
+def user_name(address: Address, serial: str) -> str:
+    """Give the name by which mosquitto knows a device's certificate: its whole subject."""
+    return f"CN={address},serialNumber={serial}"
+
+
+def _name(text: str, serial: str = "") -> x509.Name:
     # A common name has 64 characters at most; ids may be longer, and the broker reads this one.
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)])
+    name = [x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)]
+    if serial:
+        name.insert(0, x509.NameAttribute(NameOID.SERIAL_NUMBER, serial))
+    return x509.Name(name)
 
 
 def _host(text: str) -> x509.GeneralName:
@@ -222,9 +237,4 @@ def _dated(days: float) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     end = now + timedelta(days=days)
     begin = min(now, end) - BEFORE
-    return (
-        x509.CertificateBuilder()
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(end)
-    )
+    return x509.CertificateBuilder().not_valid_before(begin).not_valid_after(end)

@@ -22,7 +22,7 @@ import paho.mqtt.client as paho
 from cloud_sync.blocks import Block, BlockAsk, decode_ask, encode_block, packed
 from cloud_sync.hub.repository import Repository
 from cloud_sync.messages import MessageError
-from cloud_sync.mqtt import Certificates, connect_properties, make_client
+from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
 from cloud_sync.topics import Address, Channel, every_device, parse
 from cloud_sync.trust_keys import TrustError
 
@@ -54,10 +54,9 @@ class BlockServer:
         self.problem: str | None = "not connected to the broker yet"
         self.served_bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"blocks-{name}", daemon=True)
-        self._client = make_client(f"shelfgate-blocks/{name}")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-blocks/{name}", certificates)
         self._client.on_connect = self._when_connected
+        self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message
 
@@ -84,8 +83,13 @@ class BlockServer:
             log.error("%s", self.problem)
             return
         client.subscribe(every_device(Channel.ASKS, shared_by=GROUP), qos=1)
-        self.problem = None
-        log.info("giving blocks by the broker at %s:%d", self._host, self._port)
+
+    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+        self.problem = refused(reasons) or None
+        if self.problem is not None:
+            log.error("%s", self.problem)
+        else:
+            log.info("giving blocks by the broker at %s:%d", self._host, self._port)
 
     def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self.problem = f"the line to the broker broke: {reason}"

@@ -1,18 +1,18 @@
 """A mosquitto set up for real use: TLS, a certificate for everybody, own topics only.
 
-Two listeners, because a device's client id is made to be its certificate's name (nobody can take
-another's place), while the hub's workers share one certificate and have ids of their own; theirs
-listens on an inner address.
+Two listeners, so that the hub's can be on an inner address. Both take client ids as they come: a
+box has two lines with one certificate, the hub's workers share theirs. That nobody takes another's
+place is in the client ids themselves (`Certificates.client_id`).
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cloud_sync.hub.authority import Authority, write_key
+from cloud_sync.hub.authority import Authority, user_name, write_key
 from cloud_sync.topics import FROM_DEVICE, ROOT, Address, Channel
 
 HUB = "hub"
@@ -31,9 +31,8 @@ max_packet_size 1048576
 log_dest file {folder}/mosquitto.log
 {user}
 
-# Devices: the certificate's name is user and client id.
+# Devices. A user is a certificate; a box has several lines with one, each with its client id.
 listener {port} {address}
-use_username_as_clientid true
 {tls}
 
 # The hub.
@@ -48,7 +47,7 @@ certfile {folder}/broker.pem
 keyfile {folder}/broker.key
 tls_version tlsv1.2
 require_certificate true
-use_identity_as_username true
+use_subject_as_username true
 allow_anonymous false
 acl_file {folder}/acl"""
 
@@ -92,12 +91,15 @@ class BrokerSetup:
         )
         (self.folder / "mosquitto.conf").write_text(text)
         if not (self.folder / "acl").exists():
-            self.let_in((), {})
+            self.let_in({}, {})
 
-    def let_in(self, devices: Iterable[Address], revoked: dict[str, float]) -> None:
-        """Write who may do what, and what was revoked; tell a running broker."""
+    def let_in(self, certified: Mapping[str, Address], revoked: dict[str, float]) -> None:
+        """Write who may do what, and what was revoked; tell a running broker.
+
+        certified: serial to device; revoked: serial to Unix seconds.
+        """
         part = self.folder / "acl.part"
-        part.write_text(access_list(devices))
+        part.write_text(access_list(certified))
         part.chmod(0o600)
         part.replace(self.folder / "acl")
         self._authority.write_revoked(revoked)
@@ -110,11 +112,15 @@ class BrokerSetup:
             return  # it does not run, and reads the files when it starts
 
 
-def access_list(devices: Iterable[Address]) -> str:
-    """Give mosquitto's access list: the hub reaches everything of ours, a device its own topics."""
-    lines = [f"user {HUB}", f"topic readwrite {ROOT}/#"]
-    for address in sorted(devices):
-        lines += ["", f"user {address}"]
+def access_list(certified: Mapping[str, Address]) -> str:
+    """Give mosquitto's access list: the hub reaches everything of ours, a device its own topics.
+
+    It goes by certificates: a line that a revoked one has open leads nowhere, also once the device
+    has another.
+    """
+    lines = [f"user CN={HUB}", f"topic readwrite {ROOT}/#"]
+    for address, serial in sorted((address, serial) for serial, address in certified.items()):
+        lines += ["", f"user {user_name(address, serial)}"]
         for channel in Channel:
             verb = "write" if channel in FROM_DEVICE else "read"
             lines.append(f"topic {verb} {address.topic(channel)}")

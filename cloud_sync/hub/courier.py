@@ -19,7 +19,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from cloud_sync.hub.shadows import Wish
 from cloud_sync.messages import Command, MessageError, Reply, decode_as, encode
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, publish_properties
+from cloud_sync.mqtt import (
+    Certificates,
+    connect_properties,
+    make_client,
+    publish_properties,
+    refused,
+)
 from cloud_sync.topics import Address, Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -37,10 +43,10 @@ class Courier:
         self._host, self._port = host, port
         self._waiting: dict[bytes, _Question] = {}
         self._lock = threading.Lock()
-        self._client = make_client(f"shelfgate-hub/{name}/courier")
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-hub/{name}/courier", certificates)
         self._client.on_connect = self._when_connected
+        self._client.on_subscribe = self._when_subscribed
+        self._client.on_disconnect = self._when_disconnected
         self._client.on_message = self._when_message
 
     def start(self) -> None:
@@ -109,6 +115,14 @@ class Courier:
             log.error("the broker refuses the hub's courier: %s", reason)
             return
         client.subscribe([(every_device(Channel.REPLIES), SubscribeOptions(qos=1))])
+
+    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+        if problem := refused(reasons):
+            log.error("answers: %s", problem)
+
+    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
+        if reason.is_failure:
+            log.warning("the courier's line to the broker broke: %s", reason)
 
     def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         number = getattr(message.properties, "CorrelationData", None)

@@ -123,15 +123,14 @@ class Enrolments:
         with self._engine.connect() as connection:
             return {row.serial: float(row.revoked_at) for row in connection.execute(which)}
 
-    def certified(self) -> list[Address]:
-        """Give the devices with a certificate that holds."""
-        which = (
-            select(CertificateRow.site, CertificateRow.device)
-            .where(CertificateRow.revoked_at.is_(None), CertificateRow.expires_at > self._clock())
-            .distinct()
+    def certified(self) -> dict[str, Address]:
+        """Give the certificates that hold: serial to device."""
+        which = select(CertificateRow.serial, CertificateRow.site, CertificateRow.device).where(
+            CertificateRow.revoked_at.is_(None), CertificateRow.expires_at > self._clock()
         )
         with self._engine.connect() as connection:
-            return sorted(Address(row.site, row.device) for row in connection.execute(which))
+            found = connection.execute(which)
+            return {row.serial: Address(row.site, row.device) for row in found}
 
     def _note(self, connection: Connection, who: Who, address: Address, issued: Issued) -> None:
         connection.execute(

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_sync.hub.store import Arrived, Store, Taken, ranges
 from cloud_sync.messages import Ack, Resend, encode
-from cloud_sync.mqtt import Certificates, connect_properties, make_client
+from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
 from cloud_sync.topics import Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,7 @@ class Ingest:
         self._problem: str | None = "not connected to the broker yet"
         self._database_problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
-        self._client = make_client(f"shelfgate-hub/{worker}", manual_ack=True)
-        if certificates is not None:
-            certificates.use_for(self._client)
+        self._client = make_client(f"shelfgate-hub/{worker}", certificates, manual_ack=True)
         self._client.on_connect = self._when_connected
         self._client.on_subscribe = self._when_subscribed
         self._client.on_disconnect = self._when_disconnected
@@ -127,12 +125,10 @@ class Ingest:
         client.subscribe([(topic, AT_LEAST_ONCE) for topic in (*shared, *ROSTER)])
 
     def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._problem = f"the broker refuses our subscription: {', '.join(refused)}"
+        self._problem = refused(reasons) or None
+        if self._problem is not None:
             log.error("%s", self._problem)
         else:
-            self._problem = None
             log.info("taking events from the broker at %s:%d", self._host, self._port)
 
     def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:

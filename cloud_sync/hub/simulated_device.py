@@ -79,9 +79,7 @@ class SimulatedDevice:
         self._failed: str | None = None
         self._reported = Reported(bundle=bundle)
         self._connection = ""
-        self.client = make_client(f"shelfgate/{address.site}/{address.device}")
-        if certificates is not None:
-            certificates.use_for(self.client)
+        self.client = make_client(f"shelfgate/{address.site}/{address.device}", certificates)
         self.client.on_connect = self._when_connected
         self.client.on_disconnect = self._when_disconnected
         self.client.on_message = self._when_message

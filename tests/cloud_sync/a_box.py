@@ -19,6 +19,7 @@ from cloud_sync.device.slots import Slots, begin
 from cloud_sync.hub.assign import assign, reported
 from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.messages import Reply, Reported
+from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
 from edge.bundle_trial import Trial
 from edge.embed import Recogniser
@@ -35,7 +36,10 @@ QUICK = Limits(seconds=0.0, decisions=CROPS, early=CROPS, slower=20.0, slack_ms=
 
 
 class Box:
-    """A box at a broker; `decide` has it look at a product, as a camera would."""
+    """A box at a broker; `decide` has it look at a product, as a camera would.
+
+    certificates: the box's own; hub: where the hub is at the broker, as the box is without TLS.
+    """
 
     def __init__(
         self,
@@ -48,21 +52,23 @@ class Box:
         limits: Limits = QUICK,
         trial: Callable[[Path], float] | None = None,
         boot: str = "one boot",
+        certificates: Certificates | None = None,
+        hub: BrokerLine | None = None,
         **options: Any,
     ) -> None:
         self.address = Address(SITE, name)
-        self.port = port
+        self.hub = hub or BrokerLine("127.0.0.1", port, None)
         self.slots = Slots(folder / "bundles", load_bundle)
         begin(self.slots, limits, boot)
         first = load_bundle(self.slots.current or packaged)
         recogniser = Recogniser(first, runtime="openvino", threads=1)
         self.serving = Serving(packaged, recogniser, "openvino")
-        self.line = BundleLine(self.address, "127.0.0.1", port)
+        self.line = BundleLine(self.address, "127.0.0.1", port, certificates)
         self.ledger = Ledger(folder / "ledger.db", name)
         self.shadow = Shadow(folder / "desired.json")
         self.agent = Agent(
             folder / "ledger.db", "127.0.0.1", port, name, SITE, lambda _: Reply(ok=True),
-            shadow=self.shadow,
+            shadow=self.shadow, certificates=certificates,
         )  # fmt: skip
         self.trial = Trial("openvino")
         self.installer = Installer(
@@ -92,7 +98,7 @@ class Box:
 
     def want(self, version: int, bundle: str = "drinks") -> None:
         """The hub tells it what to run."""
-        want(self.port, self.address, version, bundle)
+        assign(self.hub, [self.address], bundle, version)
 
     def decide(self, times: int = CROPS) -> list[str | None]:
         """Look at the self-test's products, in turn."""
@@ -114,7 +120,7 @@ class Box:
 
     def at_hub(self) -> Reported:
         """What the broker has of it for the hub."""
-        return at_hub(self.port, self.address)
+        return reported(self.hub, 0.4).get(self.address, Reported())
 
     def stop(self) -> None:
         self.installer.stop()

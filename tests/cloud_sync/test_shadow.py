@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ import pytest
 from cloud_sync.broker import Broker
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.shadow import Shadow
+from cloud_sync.hub.block_server import GROUP as BLOCKS
 from cloud_sync.hub.courier import Courier
+from cloud_sync.hub.ingest import GROUP as INGEST
 from cloud_sync.messages import (
     Command,
     Desired,
@@ -27,7 +30,7 @@ from cloud_sync.messages import (
     json_schema,
 )
 from cloud_sync.mqtt import make_client
-from cloud_sync.topics import Address, Channel
+from cloud_sync.topics import FROM_DEVICE, Address, Channel
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import HubProcess, a_jpeg, book_with_pictures, until
 
@@ -182,6 +185,20 @@ def test_the_protocol_names_every_message_and_channel(repository: Path) -> None:
     for name in json_schema()["$defs"]:
         if name not in ("Nearest", "Provenance"):
             assert f"`{name}`" in text, name
+
+
+def test_the_protocol_lets_a_device_into_each_of_its_channels_at_any_broker(
+    repository: Path,
+) -> None:
+    text = (repository / "docs" / "protocol.md").read_text()
+    publishing, subscribing = text.partition("**EMQX**")[2].split("for publishing")
+    subscribing, hub = subscribing.split("for subscribing")
+    for channel in Channel:
+        named = re.compile(rf"[`/]{channel.value}`")
+        assert bool(named.search(publishing)) is (channel in FROM_DEVICE), channel
+        assert bool(named.search(subscribing)) is (channel not in FROM_DEVICE), channel
+    for group in (INGEST, BLOCKS):
+        assert f"`$share/{group}/shelfgate/v1/#`" in hub
 
 
 def test_crops_of_a_review_come_by_themselves_and_others_when_asked_for(

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import paho.mqtt.client as paho
 import pytest
 
@@ -202,6 +203,23 @@ def test_the_hub_knows_which_devices_are_there(
     kept = heard(device.address.topic(Channel.TELEMETRY)).get(timeout=5)
     assert kept.retain
     assert not decode_as(Telemetry, kept.payload).online
+
+
+def test_the_hub_is_not_ready_while_the_broker_is_away(tmp_path: Path) -> None:
+    def ready() -> tuple[int, str]:
+        answer = httpx.get(f"{hub.url}/readyz", timeout=10.0)
+        return answer.status_code, answer.json()["problem"] or ""
+
+    with Broker() as broker:
+        hub = HubProcess(str(tmp_path / "hub.db"), broker.port, tmp_path / "hub.log")
+        until(lambda: ready() == (200, ""))
+        broker.stop()
+        until(lambda: ready()[0] == 503)
+        assert "broker" in ready()[1]
+        assert hub.get("/healthz")["ok"]
+        broker.start()
+        until(lambda: ready() == (200, ""))
+        hub.stop()
 
 
 def test_an_agent_without_a_broker_waits_says_so_and_stops_at_once(tmp_path: Path) -> None:
