@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import Engine
 
 from cloud_sync.hub.app import create_app
-from cloud_sync.hub.audit import THE_HUB, Audit, Role
+from cloud_sync.hub.audit import THE_HUB, Role
 from cloud_sync.hub.database import migrate, open_database
 from cloud_sync.hub.fleet import Fleet
 from cloud_sync.hub.logs import JsonLines, without_secrets
@@ -95,39 +95,6 @@ def test_what_each_role_is_for(api: TestClient, bearer: dict[str, dict[str, str]
     assert may("GET", "/bundles") == {"admin", "operator", "developer", "provider", "viewer"}
     assert may("POST", "/rollouts") == {"admin", "operator"}
     assert may("POST", "/tokens") == {"admin"}
-
-
-def test_every_change_is_written_down(
-    api: TestClient, bearer: dict[str, dict[str, str]], engine: Engine
-) -> None:
-    admin = bearer["admin"]
-    changes = [
-        ("PUT", "/sites/store-9", {"title": "North"}),
-        ("PUT", "/devices/store-9/box-1/labels", {"labels": ["pilot"]}),
-        ("PUT", "/groups/first", {"devices": [{"site": "store-9", "device": "box-1"}]}),
-        ("PUT", "/bundles/fruit 1", {"note": "new"}),
-        ("POST", "/rollouts", {"bundle": "fruit 1", "label": "pilot", "stages": ["100%"]}),
-        ("DELETE", "/groups/first", None),
-        ("DELETE", "/sites/store-9", None),
-        ("DELETE", "/bundles/fruit 1", None),
-        ("POST", "/tokens", {"name": "bob", "role": "viewer"}),
-    ]
-    before = len(Audit(engine).newest(1_000))
-    for method, path, body in changes:
-        answer = api.request(method, path, json=body, headers=admin)
-        assert answer.status_code < 300, (path, answer.text)
-    log = api.get("/audit", headers=admin).json()
-    actions = [one["action"] for one in reversed(log)][-len(changes) :]
-    assert actions == [
-        *("site.put", "device.label", "group.put", "bundle.register", "rollout.start"),
-        *("group.drop", "site.drop", "bundle.withdraw", "token.create"),
-    ]
-    assert len(Audit(engine).newest(1_000)) == before + len(changes)
-    assert {one["who"] for one in log[: len(changes)]} == {"a admin"}
-    # What is refused changes nothing, and is not in the log.
-    assert api.delete("/sites/never", headers=admin).status_code == 404
-    assert api.put("/sites/x", json={"title": "x"}, headers=bearer["viewer"]).status_code == 403
-    assert len(Audit(engine).newest(1_000)) == before + len(changes)
 
 
 def test_a_token_ends_by_time_and_by_hand(tmp_path: Path) -> None:
