@@ -30,6 +30,12 @@ SPARE_BYTES = 16 * 1024**2
 """Room that is left on the disk for the ledger, whatever is fetched."""
 
 
+_NO_LISTING = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    OverflowError,  # of a size like 1e999
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A bundle's files: the signed word on each, by its path in the bundle; manifest: its bytes."""
@@ -189,9 +195,11 @@ def _listing(manifest: bytes) -> dict[str, tuple[str, int]]:
     """Read a manifest's list of files: SHA-256 and size by path. Raises BundleError."""
     try:
         files = json.loads(manifest)["files"]
-        return {
+        found = {
             safe_relative(name).as_posix(): (str(entry["sha256"]), int(entry["size"]))
             for name, entry in files.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        "".join(found).encode()  # a name that no disk could hold is none
+    except _NO_LISTING as error:
         raise BundleError(f"not a bundle's manifest: {error}") from error
+    return found

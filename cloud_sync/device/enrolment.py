@@ -14,6 +14,7 @@ import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,9 +22,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cloud_sync.topics import Address
+
 ANSWER_S = 20.0
 ANSWER_MOST = 100_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an answer raises where it is none; a MessageError is a ValueError."""
 
 
 class EnrolmentError(Exception):
@@ -47,7 +52,10 @@ def enrol(hub: str, code: str, folder: Path) -> Enrolled:
     fingerprint = code.rpartition("_")[2]
     if len(fingerprint) != 32:
         raise EnrolmentError("that is no enrolment code: sgc_..._..._...")
-    parts = urlsplit(hub)
+    try:
+        parts = urlsplit(hub)
+    except ValueError as error:
+        raise EnrolmentError(f"{hub}: no address of a hub: {error}") from error
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise EnrolmentError(f"{hub}: a code is sent over https only")
     # Not believed yet: only the fingerprint in the code tells whether this is the authority.
@@ -55,10 +63,10 @@ def enrol(hub: str, code: str, folder: Path) -> Enrolled:
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     authority = _ask(urllib.request.Request(f"{hub}/authority"), anybody)
     try:
-        found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(authority.decode())).hexdigest()
+        believed = ssl.PEM_cert_to_DER_cert(authority.decode())
     except ValueError as error:
         raise EnrolmentError(f"{hub}: no certificate of an authority") from error
-    if not found.startswith(fingerprint):
+    if not hashlib.sha256(believed).hexdigest().startswith(fingerprint):
         raise EnrolmentError(f"{hub}: this is not the hub that the code is from")
     key = ec.generate_private_key(ec.SECP256R1())
     body = {"code": code, "request": _request(key).decode()}
@@ -67,16 +75,20 @@ def enrol(hub: str, code: str, folder: Path) -> Enrolled:
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    answer = _ask(posted, ssl.create_default_context(cadata=authority.decode()))
+    # What the fingerprint is of, and not what else may stand in the answer.
+    answer = _ask(posted, ssl.create_default_context(cadata=believed))
     try:
         said = json.loads(answer)
-        enrolled = Enrolled(str(said["site"]), str(said["device"]), folder)
-        _keep(folder, key, said["certificate"].encode(), authority)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        whose = Address(said["site"], said["device"])
+        certificate = said["certificate"].encode()
+        if x509.load_pem_x509_certificate(certificate).public_key() != key.public_key():
+            raise ValueError("the certificate is another box's")
+        _keep(folder, key, certificate, ssl.DER_cert_to_PEM_cert(believed).encode())
+    except UNREADABLE as error:
         raise EnrolmentError(f"{hub}: an answer that cannot be read") from error
     except OSError as error:
         raise EnrolmentError(f"{folder}: {error.strerror}") from error
-    return enrolled
+    return Enrolled(whose.site, whose.device, folder)
 
 
 def _request(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -108,8 +120,9 @@ def _ask(request: urllib.request.Request, context: ssl.SSLContext) -> bytes:
     except urllib.error.HTTPError as error:
         try:
             detail = json.loads(error.read(ANSWER_MOST))["detail"]
-        except (ValueError, KeyError, TypeError):
+        except (*UNREADABLE, OSError, HTTPException):
             detail = error.reason
         raise EnrolmentError(f"the hub refuses: {detail}") from error
-    except (urllib.error.URLError, OSError) as error:
-        raise EnrolmentError(f"{request.full_url}: {getattr(error, 'reason', error)}") from error
+    except (OSError, HTTPException) as error:
+        why = getattr(error, "reason", None) or error or type(error).__name__
+        raise EnrolmentError(f"{request.full_url}: {why}") from error

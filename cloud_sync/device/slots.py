@@ -191,7 +191,7 @@ class Slots:
             return msgspec.json.decode(self._file.read_bytes(), type=State)
         except FileNotFoundError:
             return State()
-        except (msgspec.MsgspecError, ValueError, OSError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError, OSError) as error:
             log.error("%s cannot be read: %s; starting with the packaged bundle", self._file, error)
             return State()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import paho.mqtt.client as paho
@@ -26,16 +26,24 @@ class BrokerSilent(Exception):
     """The broker does not answer; the text says which."""
 
 
-def assign(line: BrokerLine, devices: Sequence[Address], bundle: str, version: int) -> Desired:
+def assign(
+    line: BrokerLine,
+    devices: Sequence[Address],
+    bundle: str,
+    version: int,
+    before: Callable[[Desired], None] = lambda _: None,
+) -> Desired:
     """Tell devices to run a bundle; `packaged 0` is the one that came with the package.
 
     For devices that no rollout steers: a hub that has a wish of its own for one repeats that.
+    before: called once the broker answers and nobody is told yet, to write it down.
     Raises BrokerSilent, MessageError where bundle cannot be a name.
     """
     # Milliseconds grow with every change, whoever makes it.
     desired = Desired(version=int(time.time() * 1000), bundle=f"{bundle} {version}")
     payload = encode(desired)
     with _connected(line) as client:
+        before(desired)
         for device in devices:
             sent = client.publish(device.topic(Channel.DESIRED), payload, qos=1, retain=True)
             sent.wait_for_publish(ANSWERS_S)

@@ -134,7 +134,8 @@ class BlockServer:
                 total = file.seek(0, 2)
                 pays = self._is_worth_packing(ask.file, file)
                 for number in ask.numbers:
-                    file.seek(number * ask.size)
+                    # Beyond the end there is nothing, and far beyond it no file can be.
+                    file.seek(min(number * ask.size, total))
                     data = file.read(ask.size)
                     codec, content = packed(data) if pays else ("raw", data)
                     block = Block(file=ask.file, number=number, size=ask.size, total=total,

@@ -68,6 +68,18 @@ def database_option(command: Command) -> Command:
     )(command)
 
 
+def own_hub_option(command: Command) -> Command:
+    """Add --database, for what can be done without a hub; None where there is none here."""
+    return click.option(
+        "--database",
+        default=_own_database,
+        show_default="hub.db in the hub's state folder, where there is one",
+        envvar=DATABASE_VARIABLE,
+        metavar="URL",
+        help="The hub whose audit log this is written to.",
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
@@ -135,6 +147,11 @@ def picture_store(url: str) -> PictureStore:
         raise BadInput(f"--evidence: {error}") from error
 
 
+def opened_if_any(database: str | None) -> Engine | None:
+    """Open the database of `own_hub_option`. Raises BadInput where it cannot be used."""
+    return None if database is None else opened(database)
+
+
 def opened(database: str, *, migrate: bool = False) -> Engine:
     """Open the database. Raises BadInput where it cannot be used."""
     try:
@@ -170,6 +187,11 @@ def me() -> Who:
     except (KeyError, OSError):
         name = "unknown"
     return Who(f"{name} at the command line", Role.ADMIN)
+
+
+def _own_database() -> str | None:
+    path = state_folder(STATE) / "hub.db"
+    return str(path) if path.exists() else None
 
 
 def show(

@@ -36,9 +36,12 @@ def open_database(url: str) -> Engine:
         if backend not in KNOWN:
             raise DatabaseError(f"database {backend!r}: the hub knows {' and '.join(KNOWN)}")
         waits = {} if backend == "sqlite" else {"connect_args": {"connect_timeout": 10}}
-        engine = create_engine(parsed, pool_pre_ping=backend != "sqlite", **waits)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise DatabaseError(f"database {_shown(url)}: {error}") from error
+        # Errors are logged, and what a statement was given may be nobody else's business.
+        engine = create_engine(
+            parsed, pool_pre_ping=backend != "sqlite", hide_parameters=True, **waits
+        )
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        raise DatabaseError(f"database {_shown(url)}: {without_secrets(str(error))}") from error
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -4,6 +4,7 @@
     files/       every file of every bundle, once, named by its SHA-256
     online/      the keys that sign snapshot and timestamp, and nothing else
     pending.json the next list of targets while it lacks signatures
+    log.jsonl    who changed what, by `cloud_sync.hub.changes`
 
 Nothing that is published changes: a new version is written beside the old ones, and the timestamp,
 which says what is current, last. A hub that dies in the middle has published nothing. Called by the

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from securesystemslib.signer import Key
 
 from cloud_sync.hub.block_server import BlockServer
-from cloud_sync.hub.command_options import BadInput, BrokerLine, broker_options
+from cloud_sync.hub.changes import Changes, read_log
+from cloud_sync.hub.command_options import (
+    BadInput,
+    BrokerLine,
+    broker_options,
+    me,
+    opened_if_any,
+    own_hub_option,
+)
+from cloud_sync.hub.logs import set_up_logs
 from cloud_sync.hub.repository import Repository
 from cloud_sync.hub.signing_options import (
     PATH,
     json_option,
+    key_ids,
     key_options,
     passphrase_of,
     past_option,
@@ -102,14 +111,17 @@ def repository() -> None:
 @click.option("--root-threshold", default=2, show_default=True, help="Root signatures needed.")
 @click.option("--targets-threshold", default=2, show_default=True, help="Signatures of a bundle.")
 @click.option("--passphrase-file", type=PATH, help="Its first line unlocks the keys.")
+@own_hub_option
 @json_option
 def init(folder: Path, keys_folder: Path, root_threshold: int, targets_threshold: int,
-         passphrase_file: Path | None, as_json: bool) -> None:  # fmt: skip
+         passphrase_file: Path | None, database: str | None,
+         as_json: bool) -> None:  # fmt: skip
     """Make an empty repository; prints the root.json that every device is given.
 
     Example: shelfgate hub repository init --repository state/repository --keys keys
     """
     passphrase = passphrase_of(passphrase_file)
+    changes = Changes(me(), opened_if_any(database), folder)
     try:
         signers = {
             role: [load_signer(p, passphrase) for p in sorted(keys_folder.glob(f"{role}-*.pem"))]
@@ -123,6 +135,8 @@ def init(folder: Path, keys_folder: Path, root_threshold: int, targets_threshold
         root = Repository(folder).create(
             holders, signers["root"], signers["targets"], keys_folder / "online.pem"
         )
+        changes.write("repository.init", "root 1", thresholds=thresholds,
+                      keys={role: key_ids(found) for role, found in signers.items()})  # fmt: skip
     except TrustError as error:
         raise BadInput(str(error)) from error
     say(as_json, {"root": str(root)}, f"{root}: copy it to every device, as [bundle] root")
@@ -154,16 +168,38 @@ def show(folder: Path, as_json: bool) -> None:
 
 @repository.command()
 @repository_option
-@past_option
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True,
+              help="At most.")  # fmt: skip
 @json_option
-def renew(folder: Path, past: int, as_json: bool) -> None:
+def log(folder: Path, limit: int, as_json: bool) -> None:
+    """Say who changed what in the repository, newest first.
+
+    Example: shelfgate hub repository log --limit 20
+    """
+    try:
+        found = read_log(folder, limit)
+    except TrustError as error:
+        raise BadInput(str(error)) from error
+    rows = [{**one, "at": datetime.fromtimestamp(one["at"], UTC).isoformat()} for one in found]
+    lines = [f"{row['at']}  {row['who']}  {row['action']}  {row['subject']}" for row in rows]
+    say(as_json, {"changes": found}, "\n".join(lines))
+
+
+@repository.command()
+@repository_option
+@past_option
+@own_hub_option
+@json_option
+def renew(folder: Path, past: int, database: str | None, as_json: bool) -> None:
     """Sign snapshot and timestamp again; a running server does so by itself.
 
     Example: shelfgate hub repository renew
     """
+    changes = Changes(me(), opened_if_any(database), folder)
     try:
         Repository(folder).renew(always=True, past=past)
         ends = {role: str(end) for role, end in Repository(folder).expiries().items()}
+        changes.write("repository.renew", "timestamp", holds_until=ends["timestamp"])
     except TrustError as error:
         raise BadInput(str(error)) from error
     say(as_json, {"expires": ends}, f"the timestamp holds until {ends['timestamp']}")
@@ -177,10 +213,11 @@ def renew(folder: Path, past: int, as_json: bool) -> None:
 @click.option("--threshold", "thresholds", multiple=True, type=(str, int), metavar="ROLE N",
               help="How many signatures of ROLE it takes; 2.")  # fmt: skip
 @click.option("--online", type=PATH, help="A new online key.")
+@own_hub_option
 @json_option
 def rotate(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
            new: Sequence[tuple[str, Path]], thresholds: Sequence[tuple[str, int]],
-           online: Path | None, as_json: bool) -> None:  # fmt: skip
+           online: Path | None, database: str | None, as_json: bool) -> None:  # fmt: skip
     """Hand roles to other keys; signed by enough of the old root's keys and of the new one's.
 
     Example: shelfgate hub repository rotate --key root-1.pem --key root-2.pem
@@ -188,6 +225,7 @@ def rotate(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
     --holder targets targets-5.pub
     """
     by_role: dict[str, list[Key]] = {}
+    audit = Changes(me(), opened_if_any(database), folder)
     try:
         for role, path in new:
             if role not in ("root", "targets"):
@@ -197,6 +235,9 @@ def rotate(folder: Path, keys: Sequence[Path], passphrase_file: Path | None,
         changes = {r: Holders(tuple(k), wanted.get(r, 2)) for r, k in by_role.items()}
         signers = signers_of(keys, passphrase_file)
         version = Repository(folder).rotate(changes, signers, online)
+        holders = {r: [key.keyid[:12] for key in found] for r, found in by_role.items()}
+        audit.write("repository.rotate", f"root {version}", holders=holders, thresholds=wanted,
+                    online=online is not None, keys=key_ids(signers))  # fmt: skip
     except TrustError as error:
         raise BadInput(str(error)) from error
     say(as_json, {"root": version}, f"root {version} is published")
@@ -214,9 +255,7 @@ def serve(folder: Path, broker: BrokerLine, name: str, as_json: bool) -> None:
     """
     if not is_name(name):
         raise BadInput(f"--name {name!r}: letters, digits and . _ : @ ~ - only")
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    set_up_logs()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -14,7 +14,7 @@ from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet_answers import PATTERN, AddressModel, EventId, ReplyAnswer
 from cloud_sync.hub.fleet_tables import OverdueRow
-from cloud_sync.hub.routes_stores import Limit, told
+from cloud_sync.hub.routes_stores import Limit, line_of, told
 from cloud_sync.messages import SendEvidence
 from cloud_sync.topics import Address
 
@@ -94,10 +94,11 @@ def evidence_routes(
     @router.post("/evidence", **only(OPERATE))
     def ask(asked: EvidenceAsked, who: Caller) -> ReplyAnswer:
         """Ask a device for an item's pictures; they come when its line is quiet."""
+        line = line_of(courier)
         address = Address(asked.site, asked.device)
         with engine.begin() as connection:
             audit.write(connection, who, "evidence.ask", str(address), item=asked.item)
-        return told(courier, address, SendEvidence(item=asked.item))
+        return told(line, address, SendEvidence(item=asked.item))
 
     @router.get("/devices/{site}/{device}/log", **only(SEE_FLEET))
     def log(site: Name, device: Name, limit: Limit = 100) -> list[DarkAnswer]:

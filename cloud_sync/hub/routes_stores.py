@@ -96,21 +96,27 @@ def review_routes(engine: Engine, courier: Courier | None) -> APIRouter:
         """Say what an item was and whose, or that it was nothing; its device books it."""
         if (asked.sku is None) != (asked.session is None):
             raise HTTPException(422, "give a product and a session, or neither")
+        line = line_of(courier)
         address = Address(asked.site, asked.device)
         by = f"{who.role.value} {who.name}"[:300]
         command = SettleItem(item=asked.item, sku=asked.sku, session=asked.session, by=by)
         with engine.begin() as connection:
             detail = {"item": asked.item, "sku": asked.sku, "session": asked.session}
             audit.write(connection, who, "review.settle", str(address), **detail)
-        return told(courier, address, command)
+        return told(line, address, command)
 
     return router
 
 
-def told(courier: Courier | None, address: Address, command: Command) -> ReplyAnswer:
-    """Send a command to a device and put its answer in words."""
+def line_of(courier: Courier | None) -> Courier:
+    """Give the way to the devices. Raises HTTPException 503 where there is none at the moment."""
     if courier is None or not courier.is_up:
         raise HTTPException(503, "this hub is not connected to a broker")
+    return courier
+
+
+def told(courier: Courier, address: Address, command: Command) -> ReplyAnswer:
+    """Send a command to a device and put its answer in words."""
     reply = courier.ask(address, command, REPLY_S)
     if reply is None:
         return ReplyAnswer(answered=False, ok=False, detail="the device does not answer")

@@ -57,6 +57,11 @@ def signers_of(paths: Sequence[Path], passphrase_file: Path | None) -> list[Sign
     return [load_signer(path, passphrase) for path in paths]
 
 
+def key_ids(signers: Sequence[Signer]) -> list[str]:
+    """Say whose keys these are, as people tell them apart."""
+    return [signer.public_key.keyid[:12] for signer in signers]
+
+
 def passphrase_of(path: Path | None) -> bytes | None:
     """Read a passphrase. Raises BadInput."""
     if path is None:

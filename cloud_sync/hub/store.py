@@ -226,11 +226,13 @@ class Store:
         batch.kept.append((address, EvidenceAck(item=evidence.item, name=evidence.name)))
 
     def _keep(self, batch: _Batch, arrived: Arrived, reason: str, place: Row | None = None) -> None:
-        content = arrived.topic.encode() + b"\0" + arrived.payload
+        # Half a character (a lone surrogate) can be written nowhere.
+        topic = arrived.topic.encode(errors="backslashreplace")
+        content = topic + b"\0" + arrived.payload
         batch.unread.append(
             {
-                "topic": arrived.topic.replace("\0", "?")[:1_000],
-                "reason": reason.replace("\0", "?")[:1_000],
+                "topic": _writable(arrived.topic),
+                "reason": _writable(reason),
                 "received_at": self._clock(),
                 "digest": hashlib.sha256(content).hexdigest(),
                 "payload": arrived.payload,
@@ -280,6 +282,10 @@ DEVICE_COLUMNS = (
     "bundle",
     "connection",
 )
+
+
+def _writable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode().replace("\0", "?")[:1_000]
 
 
 def _note(batch: _Batch, address: Address, ledger: str, sequence: int) -> None:

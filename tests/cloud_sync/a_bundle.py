@@ -162,10 +162,11 @@ def a_repository(folder: Path, keys: Keys, lifetimes: Lifetimes | None = None) -
 
 def shelfgate(*arguments: str) -> dict[str, Any]:
     """Run a command with --json; return what it prints."""
+    # The hub that somebody may have on this machine is none of a test's.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": "/nowhere"}
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments, "--json"],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -36,9 +36,9 @@ def programs() -> Path | None:
 
 
 class Postgres:
-    """A server on a free loopback port; a context manager."""
+    """A server on a free loopback port; a context manager. password: None lets everybody in."""
 
-    def __init__(self) -> None:
+    def __init__(self, password: str | None = None) -> None:
         folder = programs()
         assert folder is not None, "PostgreSQL is not installed: apt-get install postgresql"
         self._programs = folder
@@ -49,16 +49,26 @@ class Postgres:
             shutil.chown(self._folder, self._user)
         self._data = self._folder / "data"
         self.port = free_port()
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The database's address for SQLAlchemy."""
-        return f"postgresql+psycopg://hub@127.0.0.1:{self.port}/postgres"
+        hub = "hub" if self._password is None else f"hub:{self._password}"
+        return f"postgresql+psycopg://{hub}@127.0.0.1:{self.port}/postgres"
 
     def __enter__(self) -> Postgres:
+        secret = self._folder / "password"
+        secret.write_text(f"{self._password or 'none'}\n")
+        if self._user is not None:
+            shutil.chown(secret, self._user)
+        method = "trust" if self._password is None else "scram-sha-256"
         subprocess.run(
-            [self._programs / "initdb", "-D", self._data, "-U", "hub", "-A", "trust", "-E", "UTF8"],
+            [
+                *(self._programs / "initdb", "-D", self._data, "-U", "hub", "-E", "UTF8"),
+                *("-A", method, "--pwfile", secret),
+            ],
             user=self._user,
             cwd=self._folder,
             check=True,
@@ -98,6 +108,11 @@ class Postgres:
                 time.sleep(0.05)
             assert time.monotonic() < end, (self._folder / "log").read_text()[-2_000:]
             time.sleep(0.2)
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return (self._folder / "log").read_text(errors="replace")
 
     def kill(self) -> None:
         """End it and all its processes as a power cut would."""
