@@ -95,13 +95,15 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
     box, port, folder = powered
     chance = random.Random(8)
     address = Address(SITE, "box-1")
-    running, wanted = box.on(), 1
-    assert running == ("drinks", 0)
-    began = time.monotonic()
-    want(port, address, wanted)
-    assert box.says(120.0) == ("drinks", 1)
-    took_s = time.monotonic() - began
-    reached, running = 1, ("drinks", 1)
+    assert box.on() == ("drinks", 0)
+    # The first one takes longer: the bundle that came with the box is timed as well.
+    for wanted in (1, 2):
+        began = time.monotonic()
+        want(port, address, wanted)
+        while (running := box.says(120.0))[1] != wanted:
+            pass
+        took_s = time.monotonic() - began
+    reached = 2
     cut_at_work = 0
     for _ in range(CUTS):
         if running[1] == wanted:
