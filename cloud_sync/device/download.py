@@ -34,8 +34,10 @@ class HalfFile:
         self._part = path.with_name(f"{path.name}.part")
         self._have = path.with_name(f"{path.name}.have")
         self.blocks = -(-length // block)
+        if self._part.is_symlink():
+            self._part.unlink()  # or the blocks would be written over what it leads to
         self._there = self._known()
-        self._handle = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
+        self._handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         os.ftruncate(self._handle, length)
         self._synced_at = time.monotonic()
         self._is_dirty = False

@@ -170,7 +170,7 @@ class Slots:
     def workplace(self) -> Path:
         """Give an empty folder for the next bundle; `install` puts it in place."""
         path = self.folder / "next"
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
         (path / "bundle").mkdir(parents=True)
         return path
 
@@ -180,7 +180,7 @@ class Slots:
         sync_tree(self.folder / "next")
         kept = {name: one for name, one in self.state.slots.items() if name != slot}
         self.change(slots=kept)
-        shutil.rmtree(self.folder / slot, ignore_errors=True)
+        remove_tree(self.folder / slot)
         (self.folder / "next").rename(self.folder / slot)
         sync_folder(self.folder)
         self.change(slots={**kept, slot: info})
@@ -197,7 +197,7 @@ class Slots:
 
     def clear(self) -> None:
         """Remove what is half done."""
-        shutil.rmtree(self.folder / "next", ignore_errors=True)
+        remove_tree(self.folder / "next")
         for path in self.folder.glob(".state.json.*"):
             path.unlink(missing_ok=True)
 
@@ -208,6 +208,9 @@ class Slots:
             try:
                 if info is None:
                     raise ValueError("nothing is known of it")
+                for path in (self.folder / slot, self.folder / slot / "bundle"):
+                    if path.is_symlink():
+                        raise ValueError(f"{path.relative_to(self.folder)} is a link")
                 self._whole(self.folder / slot / "bundle")
                 return
             except Exception as error:  # whatever is wrong with it, this box has to start
@@ -246,6 +249,14 @@ def begin(slots: Slots, limits: Limits | None = None, boot: str | None = None) -
         if wrong is not None:
             log.error("bundle taken back: %s", wrong)
             slots.go_back(wrong, time.time())
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder as far as it can be; of a link only itself, not what it leads to."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

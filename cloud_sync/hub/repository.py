@@ -176,7 +176,7 @@ class Repository:
             raise TrustError(f"{bundle.path}: no {SELF_TEST}: no box would install it")
         with self._locked():
             added = {}
-            for path in sorted(p for p in bundle.path.rglob("*") if p.is_file()):
+            for path in _plain_files(bundle.path):
                 digest, size = file_digest(path)
                 name = prefix + path.relative_to(bundle.path).as_posix()
                 added[name] = TargetFile(size, {"sha256": digest}, name)
@@ -357,6 +357,17 @@ class Repository:
                 raise TrustError(
                     f"{self.folder}: {(error.strerror or str(error)).lower()}"
                 ) from error
+
+
+def _plain_files(folder: Path) -> list[Path]:
+    """List a bundle's files. Raises TrustError where there is a link: it may lead anywhere."""
+    found = sorted(folder.rglob("*"))
+    for path in found:
+        if path.is_symlink():
+            raise TrustError(
+                f"{folder}: {path.relative_to(folder)} is a link; a bundle holds plain files only"
+            )
+    return [path for path in found if path.is_file()]
 
 
 def _is_held(root: Root, role: str, signer: Signer) -> bool:

@@ -1,9 +1,10 @@
-"""A box that takes bundles: real slots, line, trial and networks, without cameras."""
+"""A box that takes bundles: real slots, line, trial, networks and page, without cameras."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.messages import Reply, Reported
 from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address
+from edge.bookkeeper import Bookkeeper
 from edge.bundle_trial import Trial
 from edge.embed import Recogniser
+from edge.evidence import EvidenceFolder
 from edge.ledger import Ledger
 from edge.serving import Serving
+from edge.status.server import StatusServer
+from edge.storefront import Identity, Storefront
 from edge.updates import name_of
 from models.bundle import load_bundle
 from models.selftest import CROPS, drawn
@@ -58,6 +63,7 @@ class Box:
     ) -> None:
         self.address = Address(SITE, name)
         self.hub = hub or BrokerLine("127.0.0.1", port, None)
+        self._folder = folder
         self.slots = Slots(folder / "bundles", load_bundle)
         begin(self.slots, limits, boot)
         first = load_bundle(self.slots.current or packaged)
@@ -96,6 +102,19 @@ class Box:
     def status(self) -> Status:
         return self.installer.status
 
+    @cached_property
+    def page(self) -> StatusServer:
+        """Its status page, which is up from when it is first asked for."""
+        bundle, evidence = self.serving.bundle, EvidenceFolder(self._folder / "evidence", 0)
+        bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
+        identity = Identity(self.address.device, self.address.site, f"{self.hub.host}:{self.hub.port}")
+        shop = Storefront(identity, (), self.ledger, bookkeeper, evidence, bundle)
+        shop.link, shop.updates = self.agent, self.installer
+        self.serving.when_served = shop.use
+        page = StatusServer(shop, port=0)
+        page.start()
+        return page
+
     def want(self, version: int, bundle: str = "drinks") -> None:
         """The hub tells it what to run."""
         assign(self.hub, [self.address], bundle, version)
@@ -123,6 +142,8 @@ class Box:
         return reported(self.hub, 0.4).get(self.address, Reported())
 
     def stop(self) -> None:
+        if "page" in vars(self):
+            self.page.stop()
         self.installer.stop()
         self.trial.close()
         self.agent.stop()

@@ -1,7 +1,7 @@
 """A box process that takes whatever bundle its hub wants, until it is killed.
 
-Run as a program: state folder, broker port, root.json, packaged bundle, name. Prints the bundle it
-comes up with, and then every bundle that it goes over to.
+Run as a program: state folder, broker port, root.json, packaged bundle, name. Prints the
+address of its page, the bundle it comes up with, and then every bundle that it goes over to.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ def main(folder: str, port: str, root: str, packaged: str, name: str) -> None:
     """Run until killed."""
     box = Box(Path(folder), int(port), Path(root).read_bytes(), Path(packaged), name=name)
     box.decide(1)
+    print(box.page.url, flush=True)
     said = None
     while True:
         if box.running != said:

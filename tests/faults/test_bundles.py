@@ -1,35 +1,35 @@
 """Every way we know to push a bad bundle onto a box: refused, with a reason, and the box goes on.
 
-The attacker here holds the broker or the hub's disk: files and metadata are what he likes, but he
-has no more keys than a test says. The box is a real one but for its cameras, the broker is real,
-and so are the networks.
+The reason is the same on the box, at its hub and on its page.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 
-from cloud_sync.blocks import BLOCK, Block, BlockAsk, encode_block
+from cloud_sync.blocks import BLOCK
 from cloud_sync.broker import Broker
-from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
-from cloud_sync.topics import Channel
 from cloud_sync.trust import Lifetimes, sign
-from cloud_sync.trust_keys import make_key
-from models.bundle import Bundle
+from cloud_sync.trust_keys import TrustError, make_key
+from edge.cli import main
+from models.bundle import Bundle, load_bundle
 from tests.cloud_sync.a_box import Box
 from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
-from tests.cloud_sync.a_device import until
+from tests.cloud_sync.a_device import HubProcess, until
+from tests.faults.a_refusal import goes_on, is_told
+from tests.faults.an_attack import Attacked, Endless, next_targets, publish_by_hand
 
 WEIGHTS = 300_000
 
@@ -38,6 +38,14 @@ WEIGHTS = 300_000
 def broker() -> Iterator[Broker]:
     with Broker() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hub(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    folder = tmp_path_factory.mktemp("hub")
+    running = HubProcess(str(folder / "hub.db"), broker.port, folder / "hub.log")
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -59,70 +67,16 @@ def repository(tmp_path: Path, keys: Keys, bundles: dict[int, Bundle]) -> Reposi
     return found
 
 
-class Attacked:
-    """A box, its hub's disk, and whoever sits there."""
-
-    def __init__(
-        self, folder: Path, broker: Broker, repository: Repository, packaged: Path, keys: Keys
-    ) -> None:
-        self.repository, self.keys, self.broker = repository, keys, broker
-        self.metadata = repository.folder / "metadata"
-        self._folder, self._packaged = folder, packaged
-        self.root = (repository.folder / "root.json").read_bytes()
-        self.server = BlockServer(repository, broker.host, broker.port, folder.name)
-        self.server.start()
-        self.box = self.a_box()
-
-    def a_box(self, name: str = "") -> Box:
-        return Box(
-            self._folder / "box", self.broker.port, self.root, self._packaged,
-            name=name or self._folder.name, again_s=60.0,
-        )  # fmt: skip
-
-    def refused(self, because: str, version: int = 1) -> str:
-        """The wanted bundle is refused: on the box, at the hub, and nothing is changed."""
-        self.box.want(version)
-        reason = self.box.refuses(version)
-        assert because in reason, reason
-        assert self.box.running == ("drinks", 0)
-        assert None not in self.box.decide()
-
-        def told() -> tuple[str, str, str | None]:
-            report = self.box.at_hub()
-            return report.state, report.detail, report.failed_bundle
-
-        until(lambda: told() == ("failed", reason, f"drinks {version}"))
-        return reason
-
-    def stop(self) -> None:
-        self.box.stop()
-        self.server.stop()
-
-    # What an attacker with the hub's disk, and so with the online key, can do.
-
-    def edited(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change a metadata file, and leave its signatures as they are."""
-        path = self.metadata / name
-        content = json.loads(path.read_bytes())
-        change(content["signed"])
-        path.write_text(json.dumps(content))
-
-    def resigned(self, targets: Metadata[Targets]) -> None:
-        """Put a list of targets in place of the published one, with a timestamp that is right."""
-        version = targets.signed.version
-        (self.metadata / f"{version}.targets.json").unlink(missing_ok=True)
-        self.repository._publish(targets)
-
-
 @pytest.fixture
 def attacked(
     tmp_path: Path,
     broker: Broker,
+    hub: HubProcess,
     repository: Repository,
     bundles: dict[int, Bundle],
     keys: Keys,
 ) -> Iterator[Attacked]:
-    one = Attacked(tmp_path, broker, repository, bundles[0].path, keys)
+    one = Attacked(tmp_path, broker, hub, repository, bundles[0].path, keys)
     yield one
     one.stop()
 
@@ -180,14 +134,15 @@ def test_an_older_version_replayed_to_a_box_that_lost_its_metadata(
 
 @pytest.mark.parametrize("role", ["timestamp", "targets"])
 def test_expired_metadata(
-    tmp_path: Path, broker: Broker, bundles: dict[int, Bundle], keys: Keys, role: str
-) -> None:
+    tmp_path: Path, broker: Broker, hub: HubProcess, bundles: dict[int, Bundle], keys: Keys,
+    role: str,
+) -> None:  # fmt: skip
     lives = Lifetimes(**{role: timedelta(seconds=2)})
     repository = a_repository(tmp_path / "short", keys, lives)
     repository.push(bundles[1], keys.two)
     ends = repository.expiries()[role]
     repository.renew = lambda **_: False  # type: ignore[method-assign]  # the hub is held still
-    attacked = Attacked(tmp_path, broker, repository, bundles[0].path, keys)
+    attacked = Attacked(tmp_path, broker, hub, repository, bundles[0].path, keys)
     try:
         until(lambda: datetime.now(UTC) > ends)
         attacked.refused("has expired")
@@ -213,25 +168,6 @@ def test_a_list_of_targets_of_another_time_under_a_right_timestamp(
     attacked.refused("an old one")
 
 
-class Endless:
-    """Answers every ask with more than was asked for."""
-
-    def __init__(self, server: BlockServer, only: str = "") -> None:
-        self.sent = 0
-        self._server, self._only, self._answer = server, only, server._answer
-        server._answer = self._flood  # type: ignore[method-assign]
-
-    def _flood(self, address: Any, ask: BlockAsk) -> None:
-        if self._only and self._only not in ask.file:
-            self._answer(address, ask)
-            return
-        for number in ask.numbers:
-            self.sent += BLOCK
-            block = Block(file=ask.file, number=number, size=ask.size, total=2**50,
-                          data=b" " * ask.size)  # fmt: skip
-            self._server._publish(address.topic(Channel.BLOCKS), encode_block(block))
-
-
 @pytest.mark.parametrize("what", ["timestamp", "targets", "root"])
 def test_endless_metadata(attacked: Attacked, what: str) -> None:
     flood = Endless(attacked.server, what)
@@ -253,14 +189,14 @@ def test_an_endless_manifest(attacked: Attacked, bundles: dict[int, Bundle]) -> 
 
 def test_a_wrong_key(attacked: Attacked, tmp_path: Path) -> None:
     strangers = [make_key(tmp_path / f"stranger-{n}.pem") for n in (1, 2)]
-    forged = _next_targets(attacked)
+    forged = next_targets(attacked)
     sign(forged, strangers)
     attacked.resigned(forged)
     attacked.refused("not signed by enough")
 
 
 def test_one_signature_of_two(attacked: Attacked) -> None:
-    forged = _next_targets(attacked)
+    forged = next_targets(attacked)
     sign(forged, attacked.keys.targets[:1])
     attacked.resigned(forged)
     reason = attacked.refused("not signed by enough")
@@ -268,7 +204,7 @@ def test_one_signature_of_two(attacked: Attacked) -> None:
 
 
 def test_one_signature_counted_twice(attacked: Attacked) -> None:
-    forged = _next_targets(attacked)
+    forged = next_targets(attacked)
     sign(forged, [attacked.keys.targets[0], attacked.keys.targets[0]])
     content = forged.to_dict()
     content["signatures"] *= 2
@@ -276,13 +212,6 @@ def test_one_signature_counted_twice(attacked: Attacked) -> None:
     version = forged.signed.version
     (attacked.metadata / f"{version}.targets.json").write_text(json.dumps(content))
     attacked.refused("the signed metadata")
-
-
-def _next_targets(attacked: Attacked) -> Metadata[Targets]:
-    forged = copy.deepcopy(attacked.repository.targets())
-    forged.signed.version += 1
-    forged.signatures.clear()
-    return forged
 
 
 @pytest.mark.parametrize("signers", ["targets", "stranger", "one root key"])
@@ -310,30 +239,113 @@ def test_a_key_rotated_by_a_non_root(attacked: Attacked, tmp_path: Path, signers
     "name",
     ["../../../state.json", "/etc/cron.d/x", "models/../../b", "a\\b", "models/./small.bin"],
 )
-def test_names_that_lead_outside(
-    attacked: Attacked, bundles: dict[int, Bundle], tmp_path: Path, name: str
-) -> None:
+def test_names_that_lead_outside(attacked: Attacked, bundles: dict[int, Bundle], name: str) -> None:
     """Signed by enough holders, whose hands were led: the name itself is refused."""
     manifest = json.loads((bundles[1].path / "manifest.json").read_bytes())
     manifest["files"][name] = manifest["files"].pop("models/small.bin")
-    _publish_by_hand(attacked, manifest, 7)
+    publish_by_hand(attacked, manifest, 7)
+    assert f"drinks/7/{name}" in attacked.repository.targets().signed.targets
     attacked.refused("no path inside the bundle", version=7)
-    assert not (tmp_path / "box" / "bundles" / "b").exists()
+    place = attacked.box.slots.folder / "next" / "bundle"
+    assert not Path(os.path.normpath(place / name)).exists()
 
 
-def test_a_link_pushed_and_a_link_put_into_the_slot(
+@pytest.mark.parametrize("bundle", ["../drinks", "drinks/../drinks", "/drinks"])
+def test_a_wish_for_a_name_that_leads_outside(attacked: Attacked, bundle: str) -> None:
+    attacked.refused("is no bundle's name and version", bundle=bundle)
+
+
+def a_link(path: Path, away: Path) -> None:
+    """Put a link in a file's place, or in a folder's; what stood there is moved away."""
+    path.rename(away)
+    path.symlink_to(away)
+
+
+@pytest.mark.parametrize("name", ["catalogue.csv", "selftest"])
+def test_a_folder_with_a_link_in_it_is_not_pushed(
+    attacked: Attacked, bundles: dict[int, Bundle], tmp_path: Path, name: str
+) -> None:
+    linked = tmp_path / "linked"
+    shutil.copytree(bundles[2].path, linked)
+    opened = load_bundle(linked)
+    a_link(linked / name, tmp_path / "away")
+    repository = ["--repository", str(attacked.repository.folder)]
+    done = CliRunner().invoke(
+        main, ["hub", "bundle", "push", str(linked), *repository, *attacked.keys.as_arguments()]
+    )
+    assert done.exit_code == 2, done.output
+    assert f"{name} is a link; a bundle holds plain files only" in done.output
+    with pytest.raises(TrustError, match=f"{name} is a link"):
+        attacked.repository.push(opened, attacked.keys.two)
+    attacked.refused("nobody has signed a bundle drinks 2", version=2)
+
+
+def test_a_link_at_the_hub_in_place_of_a_file(
+    attacked: Attacked, bundles: dict[int, Bundle]
+) -> None:
+    manifest = json.loads((bundles[1].path / "manifest.json").read_bytes())
+    digest = manifest["files"]["catalogue.csv"]["sha256"]
+    (attacked.repository.folder / "files" / digest).unlink()
+    (attacked.repository.folder / "files" / digest).symlink_to("/etc/passwd")
+    attacked.refused("catalogue.csv is not the file that was signed")
+
+
+@pytest.mark.parametrize("what", ["a", "a/bundle", "a/bundle/catalogue.csv"])
+def test_a_link_put_into_the_slot_that_runs(attacked: Attacked, tmp_path: Path, what: str) -> None:
+    """What it leads to is the very same; but whoever holds that could change it at any time."""
+    attacked.box.want(1)
+    attacked.box.comes_to("probation", 1)
+    attacked.box.stop()
+    a_link(attacked.box.slots.folder / what, tmp_path / "away")
+    attacked.box = attacked.a_box()
+    attacked.box.comes_to("rolled_back", 1)
+    is_told(attacked.box, attacked.hub, 1, "is a link")
+    assert (tmp_path / "away").exists()
+
+
+@pytest.mark.parametrize("what", ["a", "next", "downloads/{}", "downloads/{}.part"])
+def test_a_link_that_waits_where_a_bundle_will_be_put(
+    attacked: Attacked, bundles: dict[int, Bundle], tmp_path: Path, what: str
+) -> None:
+    """It is taken away, what it leads to is let be, and the bundle is put in its place."""
+    manifest = json.loads((bundles[1].path / "manifest.json").read_bytes())
+    away = tmp_path / "away"
+    if what in ("a", "next"):
+        away.mkdir()
+        (away / "precious").write_bytes(b"let it be")
+    else:
+        away.write_bytes(b"let it be")
+    link = attacked.box.slots.folder / what.format(manifest["files"]["models/small.bin"]["sha256"])
+    link.symlink_to(away)
+    attacked.box.want(1)
+    attacked.box.comes_to("probation", 1)
+    goes_on(attacked.box, runs=1)
+    assert linked_in(attacked.box) == []
+    assert not link.is_symlink()
+    left = list(away.iterdir()) if away.is_dir() else [away]
+    assert [path.read_bytes() for path in left] == [b"let it be"]
+
+
+def test_a_link_is_not_taken_over_into_the_next_bundle(
     attacked: Attacked, bundles: dict[int, Bundle], tmp_path: Path
 ) -> None:
-    copied = tmp_path / "linked"
-    shutil.copytree(bundles[1].path, copied)
-    (copied / "catalogue.csv").unlink()
-    (copied / "catalogue.csv").symlink_to("/etc/passwd")
-    files = attacked.repository.folder / "files"
-    manifest = json.loads((copied / "manifest.json").read_bytes())
-    digest = manifest["files"]["catalogue.csv"]["sha256"]
-    (files / digest).unlink()
-    (files / digest).symlink_to("/etc/passwd")
-    attacked.refused("catalogue.csv")
+    attacked.repository.push(bundles[2], attacked.keys.two)
+    attacked.box.want(1)
+    attacked.box.comes_to("probation", 1)
+    attacked.box.decide()
+    attacked.box.comes_to("committed", 1)
+    shared = next((attacked.box.slots.folder / "a" / "bundle" / "selftest").glob("*.png"))
+    a_link(shared, tmp_path / "away")
+    attacked.box.want(2)
+    attacked.box.comes_to("probation", 2)
+    goes_on(attacked.box, runs=2)
+    assert linked_in(attacked.box) == [shared]
+
+
+def linked_in(box: Box) -> list[Path]:
+    """Give the links in a box's slots and downloads."""
+    folders = [box.slots.folder / name for name in ("a", "b", "next", "downloads")]
+    return [path for folder in folders for path in folder.rglob("*") if path.is_symlink()]
 
 
 def test_a_file_that_only_the_manifest_knows(
@@ -341,26 +353,8 @@ def test_a_file_that_only_the_manifest_knows(
 ) -> None:
     manifest = json.loads((bundles[1].path / "manifest.json").read_bytes())
     manifest["files"]["models/more.so"] = {"sha256": "0" * 64, "size": 5}
-    _publish_by_hand(attacked, manifest, 7)
+    publish_by_hand(attacked, manifest, 7)
     attacked.refused("nobody has signed it", version=7)
-
-
-def _publish_by_hand(attacked: Attacked, manifest: dict[str, Any], version: int) -> None:
-    """Sign a manifest and those of its files whose names TUF takes, without a look at either."""
-    import hashlib
-
-    content = json.dumps(manifest).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    (attacked.repository.folder / "files" / digest).write_bytes(content)
-    listed = _next_targets(attacked)
-    names = {f"drinks/{version}/manifest.json": (digest, len(content))}
-    for name, entry in manifest["files"].items():
-        if "more" not in name:
-            names[f"drinks/{version}/{name}"] = (entry["sha256"], entry["size"])
-    for name, (sha, size) in names.items():
-        listed.signed.targets[name] = TargetFile(size, {"sha256": sha}, name)
-    sign(listed, attacked.keys.two)
-    attacked.resigned(listed)
 
 
 def test_what_was_refused_for_its_delivery_is_taken_once_that_is_right(

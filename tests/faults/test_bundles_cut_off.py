@@ -18,22 +18,23 @@ from cloud_sync.device.slots import Slots
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.topics import Address
 from models.bundle import load_bundle
+from models.selftest import CROPS
 from tests.cloud_sync.a_box import SITE, Box, want
 from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
 
 CUTS = 30
 VERSIONS = (1, 2, 3)
+PRODUCTS = [f"p{number}" for number in range(CROPS)]
 
 
 def live(folder: str, port: int, root: bytes, packaged: str, boot: str, out: Connection) -> None:
-    """Run a box; say what it runs, first and whenever that changes."""
+    """Run a box; say what it runs and what it knows by that, first and whenever that changes."""
     box = Box(Path(folder), port, root, Path(packaged), boot=boot)
     said = None
     while True:
         if box.running != said:
             said = box.running
-            out.send(said)
-            box.decide()
+            out.send((said, box.decide()))
         time.sleep(0.02)
 
 
@@ -48,7 +49,7 @@ class Powered:
         self._boots = 0
 
     def on(self) -> tuple[str, int]:
-        """Switch it on; return the bundle that it comes up with."""
+        """Switch it on; return the bundle that it comes up with, and knows every product by."""
         self._boots += 1
         self._out, into = self._context.Pipe(duplex=False)
         boot = f"boot {self._boots}"
@@ -58,9 +59,11 @@ class Powered:
         return self.says(60.0)
 
     def says(self, within_s: float) -> tuple[str, int]:
-        """Wait for it to go over to another bundle; return which."""
+        """Wait for it to go over to another bundle, and know every product by it; return which."""
         assert self._out.poll(within_s), "it says nothing"
-        found: tuple[str, int] = self._out.recv()
+        found: tuple[str, int]
+        found, knows = self._out.recv()
+        assert knows == PRODUCTS, f"{found} does not work"
         return found
 
     def off(self) -> None:
@@ -92,13 +95,15 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
     box, port, folder = powered
     chance = random.Random(8)
     address = Address(SITE, "box-1")
-    running, wanted = box.on(), 1
-    assert running == ("drinks", 0)
-    began = time.monotonic()
-    want(port, address, wanted)
-    assert box.says(120.0) == ("drinks", 1)
-    took_s = time.monotonic() - began
-    reached, running = 1, ("drinks", 1)
+    assert box.on() == ("drinks", 0)
+    # The first one takes longer: the bundle that came with the box is timed as well.
+    for wanted in (1, 2):
+        began = time.monotonic()
+        want(port, address, wanted)
+        while (running := box.says(120.0))[1] != wanted:
+            pass
+        took_s = time.monotonic() - began
+    reached = 2
     cut_at_work = 0
     for _ in range(CUTS):
         if running[1] == wanted:
