@@ -107,7 +107,9 @@ class Box:
         """Its status page, which is up from when it is first asked for."""
         bundle, evidence = self.serving.bundle, EvidenceFolder(self._folder / "evidence", 0)
         bookkeeper = Bookkeeper(self.ledger, evidence, bundle, time.time)
-        identity = Identity(self.address.device, self.address.site, f"{self.hub.host}:{self.hub.port}")
+        identity = Identity(
+            self.address.device, self.address.site, f"{self.hub.host}:{self.hub.port}"
+        )
         shop = Storefront(identity, (), self.ledger, bookkeeper, evidence, bundle)
         shop.link, shop.updates = self.agent, self.installer
         self.serving.when_served = shop.use
