@@ -326,7 +326,9 @@ class Storefront:
             return ""
         status = self.updates.status
         words = UPDATES.get(status.phase, "")
-        return words.format(bundle=status.bundle or "", share=status.share, reason=status.reason)
+        return words.format(
+            bundle=status.bundle or "", share=status.share, reason=status.reason.rstrip(".!")
+        )
 
     def _sync(self, waiting: int) -> view.SyncView:
         if self.link is None:

@@ -141,7 +141,7 @@ def load_bundle(path: Path) -> Bundle:
         return _open(path, manifest, hashlib.sha256(raw).hexdigest())
     except KeyError as error:
         raise BundleError(f"{path / MANIFEST}: no entry {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{path / MANIFEST}: not a bundle manifest: {error}") from error
     except (CatalogueError, TableError) as error:
         raise BundleError(str(error)) from error

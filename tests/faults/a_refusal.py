@@ -64,7 +64,7 @@ def is_shown(
         found = httpx.get(f"{page}api/state", timeout=10.0).json()["bundle"]
         return found["note"], f"{found['bundle_id']} {found['version']}"
 
-    _comes_to(on_page, (SENTENCES[phase].format(refused, reason), runs))
+    _comes_to(on_page, (SENTENCES[phase].format(refused, reason.rstrip(".!")), runs))
     _comes_to(at_hub, ("failed", refused, reason, runs))
 
 
