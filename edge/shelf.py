@@ -158,7 +158,11 @@ class Shelf:
         frame: Frame,
         motion: Motion,
     ) -> list[ShelfEvent]:
-        """Judge a region once after it has moved, each of its parts by itself."""
+        """Judge a region once after it has moved, each of its parts by itself.
+
+        What is wide and leaves no item is light: it is learned at once, for somebody who keeps
+        moving beside it would keep it from ever lying still for long.
+        """
         inside, background = region.mask > 0, self._background
         events: list[ShelfEvent] = []
         if not background.judged(inside):
@@ -168,13 +172,14 @@ class Shelf:
                 parts = self._items(region, cores(region, apart, background.limit(), min_area))
             for part in parts:
                 events += self._settle(part, frame, motion)
+            if not parts and region.box_area > self._largest():
+                background.learn(region.mask, frame.image, motion)
         background.judge(inside)
         return events
 
     def _items(self, region: Region, parts: Sequence[Region]) -> list[Region]:
         """Return the parts that can be items: not too small or large, no arms and no hands."""
-        height, width = self._background.shape
-        largest = self._limits.max_item * height * width
+        largest = self._largest()
         least = HAND_SHARE * region.box_area if region.at_border else 0.0
         return [
             part
@@ -191,6 +196,10 @@ class Shelf:
             return True
         sides = (part.box[2] - part.box[0], part.box[3] - part.box[1])
         return part.box_area >= OUTLINE * smallest and min(sides) >= 0.8 * smallest**0.5
+
+    def _largest(self) -> float:
+        height, width = self._background.shape
+        return self._limits.max_item * height * width
 
     def _smallest(self) -> float:
         height, width = self._background.shape

@@ -76,3 +76,28 @@ def test_a_thing_that_vanishes_was_picked_and_one_that_appears_came_back() -> No
     events = clips.shelf_events([full] * 30 + [bare] * 40 + [full] * 40, 15.0)
     assert [event.kind for event in events] == ["pick", "return"]
     assert all(event.box[0] <= 80 <= event.box[2] for event in events)
+
+
+def test_what_leaves_soon_after_a_lamp_was_switched_is_a_pick_though_somebody_keeps_moving() -> (
+    None
+):
+    random = np.random.default_rng(3)
+    shelf = np.full((180, 320, 3), 120, np.uint8)
+    for left in range(20, 300, 40):
+        colour = [int(value) for value in random.integers(40, 220, 3)]
+        cv2.rectangle(shelf, (left, 40), (left + 24, 140), colour, -1)
+        cv2.rectangle(shelf, (left + 6, 70), (left + 18, 90), colour[::-1], -1)
+    bare = shelf.copy()
+    cv2.rectangle(bare, (60, 40), (84, 140), (120, 120, 120), -1)
+    lamp = np.linspace(0.45, 0.8, 320)[None, :, None]
+
+    def lit(picture: clips.Picture, number: int) -> clips.Picture:
+        seen = np.asarray(picture * lamp, np.uint8)
+        cv2.circle(seen, (260 + number % 7 * 8, 170), 12, (20, 30, 60), -1)
+        return seen
+
+    after = [lit(shelf, number) for number in range(25)]
+    gone = [lit(bare, number) for number in range(45)]
+    events = clips.shelf_events([shelf] * 30 + after + gone, 15.0)
+    assert [event.kind for event in events] == ["pick"]
+    assert 50 < events[0].box[0] < events[0].box[2] < 95
