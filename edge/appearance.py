@@ -46,7 +46,7 @@ PRECISE, EXACT = 0.94, 0.98
 SAME_SIZE, UNSURE = 0.02, 0.05
 """Growth, as a log ratio, that is none; more of it where the fit is less good."""
 SAME_PLACE = 0.05
-LARGEST_GROWTH = 0.17
+LARGEST_GROWTH = 0.15
 NEEDED = 0.4
 NEEDED_OF_SAME = 5.0
 

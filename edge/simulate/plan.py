@@ -109,7 +109,8 @@ class _Planner:
     free_at: dict[tuple[int, int], float] = field(default_factory=dict)
     reaches: list[Reach] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    baskets: dict[str, list[Product]] = field(default_factory=dict)
+    baskets: dict[str, list[tuple[float, Product]]] = field(default_factory=dict)
+    """What a visitor has, and from when: one hand returns nothing that the other is picking."""
     at_shelf: dict[str, int] = field(default_factory=dict)
 
     def act(self, visit: Visit, now: float) -> float:
@@ -138,7 +139,7 @@ class _Planner:
         rng, basket = self.rng, self.baskets.setdefault(visit.session, [])
         acts = (Act.PICK, Act.RETURN, Act.LIFT, Act.TOUCH, Act.KNOCK)
         wanted = acts[int(rng.choice(5, p=(0.46, 0.35, 0.08, 0.07, 0.04)))]
-        if wanted is Act.RETURN and basket:
+        if wanted is Act.RETURN and any(since < start for since, _ in basket):
             return self._return(visit, shelf, start, hand, beside)
         if wanted is Act.RETURN:
             wanted = Act.PICK
@@ -182,7 +183,7 @@ class _Planner:
         )  # fmt: skip
         rest_of = stack[:-1]
         if act is Act.PICK:
-            self.baskets[visit.session].append(item.product)
+            self.baskets[visit.session].append((end, item.product))
             self._change(change, reach, rest_of, True)
         elif act is Act.LIFT:
             self._change(change, reach, rest_of, False)
@@ -194,7 +195,9 @@ class _Planner:
         self, visit: Visit, shelf: int, start: float, hand: int, beside: float | None
     ) -> Reach | None:
         rng, basket = self.rng, self.baskets[visit.session]
-        product = basket[int(rng.integers(len(basket)))]
+        mine = [held for held in basket if held[0] < start]
+        held = mine[int(rng.integers(len(mine)))]
+        product = held[1]
         astray = rng.random() < 0.2
         places = [
             (facing, item)
@@ -208,7 +211,7 @@ class _Planner:
         facing, item = places[int(rng.integers(len(places)))]
         rest = start + float(rng.uniform(0.95, 1.5))
         end = rest + float(rng.uniform(0.75, 1.3))
-        basket.remove(product)
+        basket.remove(held)
         reach = self._keep(
             Reach(Act.RETURN, visit, shelf, facing.number, hand, item, item, start, rest, rest,
                   rest, end, len(self.reaches), astray)

@@ -186,7 +186,7 @@ def test_whatever_is_sent_there_is_no_500(tmp_path: Path, broker: Broker) -> Non
     """
     examples = 50 if os.environ.get("SHELFGATE_FAULTS") == "full" else 5
     walked = 0
-    with WholeHub(tmp_path, broker.port, is_open=True) as hub:
+    with Broker() as broker, WholeHub(tmp_path, broker.port, is_open=True) as hub:
         Fleet(hub.engine).label(THE_HUB, Address("store-1", "box-1"), ["pilot"])
         schema = schemathesis.openapi.from_url(f"{hub.url}/openapi.json")
         for found in schema.get_all_operations():

@@ -27,8 +27,9 @@ Body = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def whole(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHub]:
-    with WholeHub(tmp_path_factory.mktemp("whole"), broker.port) as running:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHub]:
+    """A hub at a broker of its own: at another's it would take half of what comes there."""
+    with Broker() as broker, WholeHub(tmp_path_factory.mktemp("whole"), broker.port) as running:
         yield running
 
 
