@@ -179,7 +179,7 @@ def test_what_nobody_caught_is_logged_like_the_rest() -> None:
 
 
 @pytest.mark.slow
-def test_whatever_is_sent_there_is_no_500(tmp_path: Path, broker: Broker) -> None:
+def test_whatever_is_sent_there_is_no_500(tmp_path: Path) -> None:
     """Schemathesis makes up requests from the OpenAPI document, good ones and bad ones.
 
     SHELFGATE_FAULTS=full makes up 50 for each route instead of 5.
