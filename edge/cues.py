@@ -43,9 +43,9 @@ def texture_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -
     return float(np.log(strength[0] / strength[1]))
 
 
-def _ring(mask: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
-    """Return what surrounds a region, as far as this share of the picture's smaller side."""
-    width = max(3, round(min(mask.shape) * share))
+def _ring(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return what surrounds a region, as far as a twelfth of the picture's smaller side."""
+    width = max(3, round(min(mask.shape) / 12))
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return np.asarray((cv2.dilate(mask, kernel) > 0) & (mask == 0))
 
@@ -56,7 +56,7 @@ def _grey(picture: Picture) -> NDArray[np.float32]:
 
 def colour_evidence(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> float:
     """Return in which picture the inside is less like its surroundings: 1 before, -1 after."""
-    inside, ring = mask > 0, _ring(mask, 1 / 12)
+    inside, ring = mask > 0, _ring(mask)
     if inside.sum() < 20 or ring.sum() < 20:
         return 0.0
     unlike = []

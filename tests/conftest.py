@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloud_sync.broker import Broker
+from tests.cloud_sync.a_bundle import Keys
 from tests.cloud_sync.a_device import HubProcess
 from tests.edge.bottles import a_bottle_bundle
 
@@ -40,6 +41,12 @@ def shared_data() -> Path:
 def bottle_bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that knows the bottle of the clip."""
     return a_bottle_bundle(shared_data, tmp_path_factory.mktemp("bottles"))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Who signs bundles."""
+    return Keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture

@@ -57,18 +57,23 @@ def test_a_broken_file_of_extras_is_made_anew(tmp_path: Path) -> None:
     extras.close()
 
 
+def a_room(folder: Path) -> tuple[list[float], Store, EvidenceRoom]:
+    """The time that a hub takes it to be, its store and its pictures."""
+    engine = open_database(str(folder / "hub.db"))
+    migrate(engine)
+    now = [time.time()]
+    pictures = PictureStore(str(folder / "pictures"))
+    store = Store(engine, lambda: now[0], pictures)
+    return now, store, EvidenceRoom(engine, pictures, lambda: now[0])
+
+
 def picture(data: bytes, sha256: str) -> Arrived:
     message = Evidence(item="e1", name="e1/crop-0.jpg", sha256=sha256, data=data)
     return Arrived("shelfgate/v1/store-1/box-1/evidence", encode(message))
 
 
 def test_only_what_is_a_picture_and_what_it_says_is_kept(tmp_path: Path) -> None:
-    engine = open_database(str(tmp_path / "hub.db"))
-    migrate(engine)
-    now = [time.time()]
-    pictures = PictureStore(str(tmp_path / "pictures"))
-    store = Store(engine, lambda: now[0], pictures)
-    room = EvidenceRoom(engine, pictures, lambda: now[0])
+    now, store, room = a_room(tmp_path)
     good = b"\xff\xd8\xff" + b"x" * 100
     for data, digest in (
         (good, "0" * 64),
@@ -105,12 +110,7 @@ def booked(entry: LedgerEntry) -> Arrived:
 
 
 def test_pictures_of_an_open_review_outlive_the_others_until_it_is_settled(tmp_path: Path) -> None:
-    engine = open_database(str(tmp_path / "hub.db"))
-    migrate(engine)
-    now = [time.time()]
-    pictures = PictureStore(str(tmp_path / "pictures"))
-    store = Store(engine, lambda: now[0], pictures)
-    room = EvidenceRoom(engine, pictures, lambda: now[0])
+    now, store, room = a_room(tmp_path)
     items = [
         an_item(1),
         an_item(2, sku=None),

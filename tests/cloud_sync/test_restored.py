@@ -26,11 +26,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
     return [a_bundle(folder, n, prices=100 + n) for n in (0, 1, 2)]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("keys"))
-
-
 class Restored:
     """A repository with a box at it, and a backup of the repository."""
 

@@ -178,12 +178,17 @@ class Watch:
         return self._process.returncode, found
 
 
+def watched(engine: Engine, folder: Path) -> tuple[Rollouts, str, Watch]:
+    """A rollout in two stages that somebody watches."""
+    rollouts = Rollouts(engine)
+    one = rollouts.start(THE_HUB, "new 2", Plan(stages=("2", "100%"), soak_s=0.0))
+    return rollouts, one, Watch(folder / "hub.db", one)
+
+
 def test_watching_shows_each_stage_as_it_comes_and_ends_when_the_rollout_does(
     engine: Engine, tmp_path: Path
 ) -> None:
-    rollouts = Rollouts(engine)
-    one = rollouts.start(THE_HUB, "new 2", Plan(stages=("2", "100%"), soak_s=0.0))
-    watch = Watch(tmp_path / "hub.db", one)
+    rollouts, one, watch = watched(engine, tmp_path)
     until(lambda: "new 2 running > 2 0/2 100% 0/4" in watch.screen(), 30)
     first = [address.device for address, _, given_, _ in rollouts.devices(one) if given_]
     said(engine, first[0], 1, "new 2", "running")
@@ -204,9 +209,7 @@ def test_watching_shows_each_stage_as_it_comes_and_ends_when_the_rollout_does(
 def test_watching_a_rollout_that_is_called_off_ends_with_the_reason_and_1(
     engine: Engine, tmp_path: Path
 ) -> None:
-    rollouts = Rollouts(engine)
-    one = rollouts.start(THE_HUB, "new 2", Plan(stages=("2", "100%"), soak_s=0.0))
-    watch = Watch(tmp_path / "hub.db", one)
+    rollouts, one, watch = watched(engine, tmp_path)
     until(lambda: "new 2 running" in watch.screen(), 30)
     first = [address.device for address, _, given_, _ in rollouts.devices(one) if given_]
     said(engine, first[0], 1, "old 1", "failed", failed_bundle="new 2")

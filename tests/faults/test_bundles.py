@@ -55,11 +55,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
     return {n: a_bundle(folder, n, weights=WEIGHTS + 960 * n, prices=100 + n) for n in (0, 1, 2)}
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("keys"))
-
-
 @pytest.fixture
 def repository(tmp_path: Path, keys: Keys, bundles: dict[int, Bundle]) -> Repository:
     found = a_repository(tmp_path / "repository", keys)

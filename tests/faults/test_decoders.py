@@ -107,11 +107,6 @@ def test_a_block_and_an_ask_are_read_or_refused(block: bytes, ask: bytes) -> Non
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return a_bundle(tmp_path_factory.mktemp("bundle")).path
 
