@@ -23,7 +23,7 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterable[Item], depth: int = 8) -> Generator[Item, None, None]:
+def ahead(items: Iterable[Item], depth: int = 16) -> Generator[Item, None, None]:
     """Yield items, made up to depth of them ahead in a thread of their own.
 
     What the producer raises is raised here, after what came before it. Leaving early stops it.

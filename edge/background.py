@@ -8,13 +8,17 @@ pictures; keeps one full picture of the settled shelf, for the crops. Pure.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.align import drift, gain, translate
+from edge.align import drift, gain
 from edge.lighting import lighting
 from edge.motion import Motion
+from edge.planes import Plane, Planes, extremes, grey_of, picture_of, planes_of, smoothed
+from edge.translate import translate
 
 MOVED_MARGIN = np.ones((7, 7), np.uint8)
 BLEND = 0.2
@@ -23,8 +27,7 @@ SHADOW_LEVELS = 16.0
 SEAM = 4.0
 COLOUR_COUNTS = 1.6
 DRIFTS = 0.1
-MEAN = np.full((1, 3), 1 / 3, np.float32)
-LESS_MEAN = np.eye(3, dtype=np.float32) - np.float32(1 / 3)
+SPARSE = 4
 
 Mask = NDArray[np.uint8]
 
@@ -50,8 +53,9 @@ class Background:
         self.moved_s = np.full((height, width), time_s, np.float32)
         self.judged_s = np.full((height, width), -1e9, np.float32)
         self.agreed_s = np.full((height, width), time_s, np.float32)
-        self.current = motion.small.astype(np.float32)
-        self.reference = self.current.copy()
+        self._current = planes_of(motion.small)
+        self._reference = planes_of(motion.small)
+        self._light = _lighting(self._current)
         self.known = np.zeros((height, width), np.uint8)
         self.picture = image.copy()
         self._noise = motion.noise
@@ -62,12 +66,13 @@ class Background:
         """Take in the next picture."""
         self._time_s = time_s
         self._noise = motion.noise
-        moved = cv2.dilate(motion.moving, MOVED_MARGIN)
-        self.moved_s[moved > 0] = time_s
-        still = cv2.bitwise_not(moved)
-        small = motion.small.astype(np.float32)
-        cv2.copyTo(small, moved, self.current)
-        cv2.accumulateWeighted(small, self.current, BLEND, still)
+        moving = cv2.dilate(motion.moving, MOVED_MARGIN)
+        np.copyto(self.moved_s, np.float32(time_s), where=moving > 0)
+        still = cv2.bitwise_not(moving)
+        for plane, current in zip(planes_of(motion.small), self._current, strict=True):
+            cv2.copyTo(plane, moving, current)
+            cv2.accumulateWeighted(plane, current, BLEND, still)
+        self._light = _lighting(self._current)
 
     def settled(self) -> NDArray[np.bool_]:
         """Return (h, w), where nothing has moved for the settling time."""
@@ -82,28 +87,48 @@ class Background:
         """
         limit = self.limit()
         use: NDArray[np.bool_] = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
-        rough = _largest(self._apart())
-        calm: NDArray[np.bool_] = use & (rough < 2.0 * limit)
-        if int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(use))):
-            calm = use
-        self._gain = gain(self.reference, self.current, calm)
+        calm = self._calm(use, 2.0 * limit)
+        self._gain = gain(_sparse(self._reference), _sparse(self._current), calm)
         self._drift = self._drifted(use)
         apart = self._apart()
-        return _visible(apart - _soft(apart, use, 2.5 * limit), SHADOW_LEVELS * self._light())
+        light = _soft(apart, use, 2.5 * limit)
+        for plane, soft in zip(apart, light, strict=True):
+            plane -= soft
+        return _visible(apart, SHADOW_LEVELS * self._light)
+
+    def _calm(self, use: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
+        """Return which of every fourth pixel of every fourth row may tell the light.
+
+        Those in use that, in the light that was, hardly differ; all in use, where these are few.
+        """
+        x, y = self._drift
+        matrix = np.array([[SPARSE, 0, -x], [0, SPARSE, -y]], np.float32)
+        size = (-(-self.shape[1] // SPARSE), -(-self.shape[0] // SPARSE))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        usable = use[::SPARSE, ::SPARSE]
+        calm = usable.copy()
+        for channel, now in enumerate(_sparse(self._current)):
+            there = cv2.warpAffine(
+                self._reference[channel], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+            calm &= np.abs(now - self._gain[channel] * np.asarray(there, np.float32)) < most
+        few = int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(usable)))
+        return usable if few else calm
 
     def _drifted(self, use: NDArray[np.bool_]) -> tuple[float, float]:
         """Return by how much of a pixel, x and y, the camera is off the reference.
 
         Shake too small for the motion stage to follow still moves every edge of a busy shelf.
         """
-        pictures = (self._lit(), self.current)
-        before, now = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures)
-        x, y = drift(before, now, use)
+        x, y = drift(grey_of(self._lit()), grey_of(self._current), use)
         return (x, y) if max(abs(x), abs(y)) >= DRIFTS else (0.0, 0.0)
 
-    def _apart(self) -> NDArray[np.float32]:
-        """Return (h, w, 3) float32 BGR, how now differs from the reference in today's light."""
-        return self.current - self.before()
+    def _apart(self) -> Planes:
+        """Return how now differs from the reference in today's light, grey levels."""
+        first, second, third = (
+            now - before for now, before in zip(self._current, self._before(), strict=True)
+        )
+        return first, second, third
 
     def agree(self, where: NDArray[np.bool_]) -> None:
         """Note that the shelf looks as it did, where `where`, (h, w)."""
@@ -126,23 +151,35 @@ class Background:
 
     def limit(self) -> float:
         """Return the difference, in grey levels, from which a pixel counts as changed."""
-        return self._sensitivity * self._light() + 1.5 * (self._noise - 1.0)
+        return self._sensitivity * self._light + 1.5 * (self._noise - 1.0)
 
-    def _light(self) -> float:
-        """Return how well lit the picture is, 1 for well: a dark one has smaller differences."""
-        return lighting(float(self.current[::8, ::8].mean()))
+    def current(self) -> NDArray[np.float32]:
+        """Return (h, w, 3) float32 BGR, what is there now."""
+        return picture_of(self._current)
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light and where it is today."""
-        return translate(self._lit(), *self._drift)
+        return picture_of(self._before())
 
-    def _lit(self) -> NDArray[np.float32]:
-        """Return (h, w, 3) float32 BGR, the reference in today's light."""
-        return np.asarray(cv2.transform(self.reference, np.diag(self._gain)), np.float32)
+    def _before(self) -> Planes:
+        first, second, third = (translate(plane, *self._drift) for plane in self._lit())
+        return first, second, third
 
-    def _as_reference(self) -> NDArray[np.float32]:
-        """Return (h, w, 3) float32 BGR, what is there now in the reference's light and place."""
-        return translate(self.current / self._gain, -self._drift[0], -self._drift[1])
+    def _lit(self) -> Planes:
+        """Return the reference in today's light."""
+        first, second, third = (
+            plane * factor for plane, factor in zip(self._reference, self._gain, strict=True)
+        )
+        return first, second, third
+
+    def _as_reference(self) -> Planes:
+        """Return what is there now in the reference's light and place."""
+        x, y = self._drift
+        first, second, third = (
+            translate(plane / factor, -x, -y)
+            for plane, factor in zip(self._current, self._gain, strict=True)
+        )
+        return first, second, third
 
     def learn(self, where: Mask, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make what is there now the reference, where `where`, (h, w) uint8, is not 0.
@@ -153,7 +190,8 @@ class Background:
         soft = np.minimum(1.0, 2.0 * cv2.GaussianBlur(weight, (0, 0), SEAM))
         soft[self.known == 0] = weight[self.known == 0]
         soft[~self.settled()] = 0.0
-        self.reference += soft[..., None] * (self._as_reference() - self.reference)
+        for known, fresh in zip(self._reference, self._as_reference(), strict=True):
+            known += soft * (fresh - known)
         inside = where > 0
         self.known[inside] = 255
         self.agreed_s[inside] = self._time_s
@@ -161,7 +199,8 @@ class Background:
 
     def follow(self, where: Mask) -> None:
         """Let the reference drift with slow changes, where `where`, (h, w) uint8, is not 0."""
-        cv2.accumulateWeighted(self._as_reference(), self.reference, FOLLOW, where)
+        for known, fresh in zip(self._reference, self._as_reference(), strict=True):
+            cv2.accumulateWeighted(fresh, known, FOLLOW, where)
 
     def rebase(self, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make the whole picture the reference: a quiet shelf has been seen anew."""
@@ -196,40 +235,54 @@ class Background:
         kept[...] = np.clip(kept + share * (fresh - kept), 0, 255).astype(np.uint8)
 
 
-def _largest(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (h, w), the largest size of a channel of values, (h, w, 3)."""
-    first, second, third = cv2.split(np.abs(values))
-    return np.asarray(cv2.max(cv2.max(first, second), third), np.float32)
+def _lighting(planes: Planes) -> float:
+    """Return how well lit a picture is, 1 for well: a dark one has smaller differences."""
+    return lighting(float(np.mean([plane[::8, ::8].mean() for plane in planes])))
 
 
-def _visible(apart: NDArray[np.float32], shadow: float) -> NDArray[np.float32]:
-    """Return (h, w) float32, how much of a difference, (h, w, 3) BGR, is more than a shadow.
+def _sparse(planes: Planes) -> Planes:
+    """Return every fourth pixel of every fourth row."""
+    first, second, third = (plane[::SPARSE, ::SPARSE] for plane in planes)
+    return first, second, third
+
+
+def _visible(apart: Planes, shadow: float) -> Plane:
+    """Return (h, w) float32, how much of a difference is more than a shadow.
 
     A shadow darkens all channels alike and softly: of plain lightness only what goes beyond a
     shadow's usual depth, `shadow` grey levels, counts, of fine structure and of colour everything.
     """
-    light = np.asarray(cv2.transform(apart, MEAN), np.float32)
-    colour = _largest(np.asarray(cv2.transform(apart, LESS_MEAN), np.float32))
-    smooth = cv2.GaussianBlur(light, (0, 0), light.shape[1] / 60)
-    seen = np.maximum(np.abs(light) - np.float32(shadow), np.abs(light - smooth))
-    visible: NDArray[np.float32] = np.maximum(seen, np.float32(COLOUR_COUNTS) * colour)
+    least, greatest = extremes(apart)
+    light = apart[0] + apart[1]
+    light += apart[2]
+    light *= np.float32(1 / 3)
+    colour = np.maximum(greatest - light, light - least)
+    colour *= np.float32(COLOUR_COUNTS)
+    fine = np.abs(light - smoothed(light, light.shape[1] / 60))
+    beyond = np.abs(light) - np.float32(shadow)
+    visible: Plane = np.maximum(np.maximum(beyond, fine), colour)
     return visible
 
 
-def _soft(apart: NDArray[np.float32], use: NDArray[np.bool_], most: float) -> NDArray[np.float32]:
-    """Return (h, w, 3) float32, the part of a difference that varies softly.
+def _soft(apart: Planes, use: NDArray[np.bool_], most: float) -> Planes:
+    """Return the part of a difference that varies softly.
 
     A weighted mean over a wide neighbourhood, from pixels that differ by at most `most` grey
     levels; it is never larger than that, so a thing of one colour keeps its difference.
     """
-    height, width = apart.shape[:2]
+    height, width = use.shape
     small = (max(2, width // 8), max(2, height // 8))
-    chosen = np.where(use & (_largest(apart) <= most), np.uint8(1), np.uint8(0))
-    total = cv2.resize(chosen.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    summed = cv2.resize(cv2.copyTo(apart, chosen), small, interpolation=cv2.INTER_AREA)
     sigma = small[0] / 16
-    total = cv2.GaussianBlur(total, (0, 0), sigma)
-    summed = cv2.GaussianBlur(summed, (0, 0), sigma)
-    mean = summed / np.maximum(total, 0.05)[..., None]
-    wide = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide, np.float32)
+    least, greatest = extremes(apart)
+    chosen = (use & (greatest <= most) & (least >= -most)).view(np.uint8)
+
+    def wide(plane: NDArray[Any]) -> Plane:
+        coarse = cv2.resize(plane, small, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(coarse, (0, 0), sigma), np.float32)
+
+    share = np.maximum(wide(chosen.astype(np.float32)), 0.05)
+    first, second, third = (
+        np.asarray(cv2.resize(wide(cv2.copyTo(plane, chosen)) / share, (width, height)), np.float32)
+        for plane in apart
+    )
+    return first, second, third

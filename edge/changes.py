@@ -18,6 +18,7 @@ RESTLESS_PERCENT = 3
 BORDER_SHARE = 0.15
 EDGE = 2
 NEAR = 6
+FLAT, UNDER = 1.5, 0.25
 CORE_SHARE = 0.4
 CORE_PERCENTILE = 70
 SMALLEST_PART = 0.2
@@ -49,6 +50,13 @@ class Region:
             for i in (0, 1)
         )
 
+    def below(self, arm: Region) -> bool:
+        """Whether this is a flat strip with an arm above it: the foot of what the hand holds."""
+        x1, y1, x2, y2 = self.box
+        shared = min(x2, arm.box[2]) - max(x1, arm.box[0])
+        flat = x2 - x1 >= FLAT * (y2 - y1)
+        return flat and shared >= UNDER * (x2 - x1) and arm.box[3] <= y1 + NEAR
+
     @property
     def box_area(self) -> int:
         """Pixels of the box."""
@@ -69,7 +77,9 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
     regions = []
     for label in range(1, count):
         x, y, w, h = (int(value) for value in stats[label, :4])
-        mask = np.where(labels == label, solid, 0).astype(np.uint8)
+        here = (slice(y, y + h), slice(x, x + w))
+        mask = np.zeros(solid.shape, np.uint8)
+        cv2.copyTo(solid[here], _mask(labels[here] == label), mask[here])
         area = cv2.countNonZero(mask)
         if area < min_area:
             continue
@@ -77,7 +87,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
         top, left = max(0, y - pad), max(0, x - pad)
         bottom, right = min(height, y + h + pad), min(width, x + w + pad)
         near = cv2.dilate(
-            (labels[top:bottom, left:right] == label).astype(np.uint8),
+            _mask(labels[top:bottom, left:right] == label),
             np.ones((2 * pad + 1, 2 * pad + 1), np.uint8),
         )
         calm = float(np.percentile(calm_s[top:bottom, left:right][near > 0], RESTLESS_PERCENT))
@@ -141,7 +151,7 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
             continue
         left, top, wide, high = (int(value) for value in stats[label, :4])
         mask = np.zeros_like(region.mask)
-        mask[y1:y2, x1:x2] = np.where(labels == label, 255, 0)
+        mask[y1:y2, x1:x2] = _mask(labels == label)
         box = (x1 + left, y1 + top, x1 + left + wide, y1 + top + high)
         area = int(stats[label, cv2.CC_STAT_AREA])
         border = _reaches_edge(mask, area, round(extent / 16))
@@ -166,6 +176,10 @@ def structural(
     alike = shared / np.sqrt(spread_1 * spread_2 + PLAIN**4)
     found: NDArray[np.float32] = apart * np.clip(1.0 - alike, 0.0, 1.0)
     return found
+
+
+def _mask(where: NDArray[np.bool_]) -> Mask:
+    return where.view(np.uint8) * np.uint8(255)
 
 
 def _square(side: float) -> Mask:

@@ -11,6 +11,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,11 +47,16 @@ class Decider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sensed:
-    """A frame and its motion. begins: the zones, where its size is new: all starts anew."""
+    """A frame and its motion.
+
+    begins: the zones, where its size is new: all starts anew.
+    looking: what the detector finds in it, where it is its turn to look.
+    """
 
     frame: Frame
     motion: Motion
     begins: tuple[Zone, ...] | None
+    looking: Future[list[Detection]] | None = None
 
 
 class CameraPipeline:
@@ -85,9 +91,11 @@ class CameraPipeline:
         self._shelf: Shelf | None = None
         self._size = (0, 0)
         self._looked: tuple[NDArray[np.uint8], list[Detection]] | None = None
-        self._looked_s = -1e9
+        self._looked_s = self._due_s = -1e9
         self._view = CameraView(None, self._zones, (), {})
         self.times = StageTimes()
+        # A thread of its own: the network computes while the stages before and after it do.
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix=f"detect-{camera}")
 
     def feed(self, frame: Frame) -> list[DecidedEvent]:
         """Take in the next frame; return the events that are certain by now.
@@ -97,7 +105,7 @@ class CameraPipeline:
         return self.take(self.sense(frame))
 
     def sense(self, frame: Frame) -> Sensed:
-        """Do what needs this frame and the one before alone: look for motion.
+        """Do what needs this frame and the one before alone: look for motion, begin to detect.
 
         `take` has the rest; where the two run in two threads, each gets every frame, in order.
         Raises ZoneError where a zone lies outside the first frame.
@@ -112,7 +120,11 @@ class CameraPipeline:
             self._gate.watch(union(masks(begins, self._gate.small_size(frame.image), width)))
         motion = self._gate.observe(frame.image, frame.time_s)
         self.times.add("motion", time.perf_counter() - started)
-        return Sensed(frame, motion, begins)
+        looking = None
+        if motion.active and frame.time_s >= self._due_s and self._detector is not None:
+            self._due_s = frame.time_s + self._interval_s
+            looking = self._looks.submit(self._detect, self._detector, frame.image)
+        return Sensed(frame, motion, begins, looking)
 
     def take(self, sensed: Sensed) -> list[DecidedEvent]:
         """Take in a frame that was sensed; return the events that are certain by now."""
@@ -124,10 +136,9 @@ class CameraPipeline:
         shelf = self._shelf
         assert shelf is not None, "the first frame that is sensed begins"
         busy = motion.active or shelf.unsettled
-        due = frame.time_s - self._looked_s >= self._interval_s
-        if motion.active and due and self._detector is not None:
+        if sensed.looking is not None:
             self._looked_s = frame.time_s
-            self._look(frame.image)
+            self._looked = (frame.image, sensed.looking.result())
         started = time.perf_counter()
         events = shelf.observe(frame, motion)
         if busy:
@@ -150,10 +161,14 @@ class CameraPipeline:
             return []
         if self._looked is not None and self._looked[0] is image:
             return self._looked[1]
-        started = time.perf_counter()
-        found = self._detector.detect(image)
-        self.times.add("detect", time.perf_counter() - started)
+        found = self._looks.submit(self._detect, self._detector, image).result()
         self._looked = (image, found)
+        return found
+
+    def _detect(self, detector: Detector, image: NDArray[np.uint8]) -> list[Detection]:
+        started = time.perf_counter()
+        found = detector.detect(image)
+        self.times.add("detect", time.perf_counter() - started)
         return found
 
     def _decide(self, event: ShelfEvent) -> DecidedEvent:
@@ -203,6 +218,7 @@ def build(
     if config.detector.enabled:
         detector = load_detector(
             config.detector.network,
+            threads=1,
             min_score=config.detector.min_score,
             runtime=config.detector.runtime,
         )

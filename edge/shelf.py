@@ -94,8 +94,7 @@ class Shelf:
         if not motion.active and not self.unsettled and now - self._followed_s < FOLLOW_S:
             return []
         self._background.update(motion, now)
-        grey = np.asarray(cv2.cvtColor(motion.small, cv2.COLOR_BGR2GRAY), np.uint8)
-        self._recent.add(grey, now)
+        self._recent.add(motion.grey, now)
         if now - self._checked_s < CHECK_S:
             return []
         self._checked_s = now
@@ -108,7 +107,7 @@ class Shelf:
         apart = background.difference()
         differs = (apart > background.limit()) & (background.known > 0)
         disturbed = background.disturbed()
-        changed = np.where(differs & disturbed, 255, 0).astype(np.uint8)
+        changed = _mask(differs & disturbed)
         min_area = max(12, round(CHANGED_SHARE * self._smallest()))
         regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
@@ -128,7 +127,7 @@ class Shelf:
         background.agree(calm & ~differs)
         if now - self._followed_s >= FOLLOW_S:
             self._followed_s = now
-            background.follow(np.where(calm & (background.known > 0), 255, 0).astype(np.uint8))
+            background.follow(_mask(calm & (background.known > 0)))
         self.unsettled = waiting or not bool(settled.all()) or not bool(background.known.all())
         if not regions and not self.unsettled and now - self._refreshed_s > REFRESH_S:
             self._refreshed_s = now
@@ -147,7 +146,8 @@ class Shelf:
             wait_s = max(wait_s, FORGET_S)
         if cv2.mean(apart, region.mask)[0] < FAINT * self._background.limit():
             wait_s = max(wait_s, FAINT_WAITS * settle_s)
-        near_arm = region.calm_s < FORGET_S and any(region.near(arm) for arm in arms)
+        at_arm = any(region.near(arm) or region.below(arm) for arm in arms)
+        near_arm = region.calm_s < FORGET_S and at_arm
         return near_arm or region.calm_s < wait_s
 
     def _judge(
@@ -168,7 +168,7 @@ class Shelf:
         if not background.judged(inside):
             parts = self._items(region, cores(region, apart, background.limit(), min_area))
             if not parts:
-                apart = structural(background.before(), background.current, apart)
+                apart = structural(background.before(), background.current(), apart)
                 parts = self._items(region, cores(region, apart, background.limit(), min_area))
             for part in parts:
                 events += self._settle(part, frame, motion)
@@ -214,7 +214,7 @@ class Shelf:
             x1, y1, x2, y2 = (round(value / self._scale) for value in box)
             fresh[max(0, y1) : y2, max(0, x1) : x2] = False
         if fresh.any():
-            self._background.learn(np.where(fresh, 255, 0).astype(np.uint8), frame.image, motion)
+            self._background.learn(_mask(fresh), frame.image, motion)
 
     def _people(self, image: NDArray[np.uint8]) -> list[Box]:
         return [
@@ -254,7 +254,7 @@ class Shelf:
         place = place_of(region.box, region.mask, background.picture, now_image, self._scale)
         was, now = (
             np.clip(picture, 0, 255).astype(np.uint8)
-            for picture in (background.before(), background.current)
+            for picture in (background.before(), background.current())
         )
         small = place_of(region.box, region.mask, was, now, 1.0)
         verdict = judge(small, place)
@@ -279,6 +279,10 @@ class Shelf:
             )
             for box in place.items(products)
         ]
+
+
+def _mask(where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return where.view(np.uint8) * np.uint8(255)
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

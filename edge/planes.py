@@ -1,0 +1,67 @@
+"""Pictures as three planes, for the arithmetic of every check.
+
+A plane of a small picture fits into a core's cache and its rows into vector registers; three
+channels side by side do neither, and the same sums on them take three times as long. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+Planes = tuple[Plane, Plane, Plane]
+RESIZED = 11 / 12
+"""Variance, in square pixels, that halving by area and doubling linearly add."""
+
+
+def planes_of(picture: NDArray[Any]) -> Planes:
+    """Return picture, (h, w, 3) of any number type, as planes, (h, w) float32 each."""
+    first, second, third = (plane.astype(np.float32) for plane in cv2.split(picture))
+    return first, second, third
+
+
+def picture_of(planes: Planes) -> NDArray[np.float32]:
+    """Return planes as one picture, (h, w, 3) float32."""
+    return np.asarray(cv2.merge(planes), np.float32)
+
+
+def grey_of(planes: Planes) -> Plane:
+    """Return the grey picture of planes in BGR order, (h, w) float32."""
+    blue, green, red = planes
+    grey = blue * np.float32(0.114)
+    grey += green * np.float32(0.587)
+    grey += red * np.float32(0.299)
+    return grey
+
+
+def extremes(planes: Planes) -> tuple[Plane, Plane]:
+    """Return the least and the greatest of each pixel's three values, (h, w) float32 each."""
+    first, second, third = planes
+    least = cv2.min(cv2.min(first, second), third)
+    greatest = cv2.max(cv2.max(first, second), third)
+    return np.asarray(least, np.float32), np.asarray(greatest, np.float32)
+
+
+def smoothed(plane: Plane, sigma: float) -> Plane:
+    """Return plane, (h, w), blurred by a Gaussian of `sigma` pixels, 3 or more, at half its size.
+
+    What is that soft has nothing finer, and the kernel is half as long over a quarter of the
+    pixels. Shrinking and enlarging blur a little themselves, which sigma allows for; the mirrored
+    margin is made before, or the borders would be off by several levels.
+    """
+    height, width = plane.shape
+    margin = round(3 * sigma) & ~1
+    wide = cv2.copyMakeBorder(
+        plane, margin, margin + height % 2, margin, margin + width % 2, cv2.BORDER_REFLECT_101
+    )
+    size = (wide.shape[1] // 2, wide.shape[0] // 2)
+    small = cv2.resize(wide, size, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), math.sqrt(sigma * sigma - RESIZED) / 2)
+    whole = cv2.resize(soft, (wide.shape[1], wide.shape[0]))
+    inside = whole[margin : margin + height, margin : margin + width]
+    return np.asarray(inside, np.float32)
