@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.planes import Planes
+from edge.planes import Planes, middle
 
 Grey = NDArray[Any]
 CORNERS = 64
@@ -81,7 +81,7 @@ def drift(reference: Grey, image: Grey, use: NDArray[np.bool_]) -> tuple[float, 
             return 0.0, 0.0
         x, y = (float(value) for value in -np.linalg.solve(squares, weighed @ left))
         off = np.abs(left + x * slopes[0] + y * slopes[1])
-        kept = (off < max(2.0, 3.0 * _median(off[::SPARSE]))).astype(np.float32)
+        kept = (off < max(2.0, 3.0 * middle(off[::SPARSE]))).astype(np.float32)
     return (x, y) if max(abs(x), abs(y)) <= DRIFT_PX else (0.0, 0.0)
 
 
@@ -95,13 +95,7 @@ def gain(reference: Planes, image: Planes, use: NDArray[np.bool_]) -> NDArray[np
     if len(chosen) < FEWEST_LIT:
         return np.ones(3, np.float32)
     factors = [
-        _median((after.ravel()[chosen] + 1.0) / (before.ravel()[chosen] + 1.0))
+        middle((after.ravel()[chosen] + 1.0) / (before.ravel()[chosen] + 1.0))
         for before, after in zip(reference, image, strict=True)
     ]
     return np.clip(factors, 0.25, 4.0).astype(np.float32)
-
-
-def _median(values: NDArray[np.float32]) -> float:
-    """Return the middle value; numpy's own median takes several times as long to look at it."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])

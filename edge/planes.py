@@ -47,6 +47,19 @@ def extremes(planes: Planes) -> tuple[Plane, Plane]:
     return np.asarray(least, np.float32), np.asarray(greatest, np.float32)
 
 
+def median_level(levels: NDArray[np.uint8]) -> float:
+    """Return the median of grey levels, uint8 of any shape; counts tell it faster than sorting."""
+    counts = np.cumsum(np.bincount(levels.ravel(), minlength=256))
+    middle = [(counts[-1] - 1) // 2, counts[-1] // 2]
+    return float(np.searchsorted(counts, middle, side="right").mean())
+
+
+def middle(values: NDArray[np.floating[Any]]) -> float:
+    """Return the upper median of values, (n,), n > 0; numpy's own looks at them several times."""
+    half = len(values) // 2
+    return float(np.partition(values, half)[half])
+
+
 def smoothed(plane: Plane, sigma: float) -> Plane:
     """Return plane, (h, w), blurred by a Gaussian of `sigma` pixels, 3 or more, at half its size.
 

@@ -70,3 +70,20 @@ def test_an_item_whose_shadow_reaches_the_edge_is_an_event() -> None:
     after[251:, 232:270] = (after[251:, 232:270] * 0.8).astype(np.uint8)
     events = clips.shelf_events([before] * 30 + [after] * 90, FPS)
     assert [event.kind for event in events] == ["return"]
+
+
+def test_the_foot_of_what_a_hand_turns_is_no_item() -> None:
+    bare = np.full((270, 480, 3), (150, 158, 160), np.uint8)
+    bare[215:] = (196, 200, 205)
+    standing = bare.copy()
+    cv2.rectangle(standing, (200, 90), (250, 235), (150, 120, 90), -1)
+    turned = standing.copy()
+    for picture, lefts in ((standing, (202, 226)), (turned, (214, 238))):
+        for left in lefts:
+            cv2.rectangle(picture, (left, 212), (left + 10, 233), (90, 30, 20), -1)
+    held = [reached(turned, (225, -20), (225, 90))] * round(2.0 * FPS)
+    events = clips.shelf_events([standing] * 30 + held + [bare] * 60, FPS)
+    assert [event.kind for event in events] == ["pick"]
+    x1, y1, x2, y2 = events[0].box
+    assert y2 - y1 > 100
+    assert x1 < 225 < x2
