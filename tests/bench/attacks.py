@@ -12,14 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[2]
-WHERE = (
-    "tests/faults",
-    "tests/cloud_sync/test_provision.py",
-    "tests/cloud_sync/test_api.py",
-    "tests/cloud_sync/test_messages.py",
-    "tests/cloud_sync/test_rollouts.py",
-    "tests/cloud_sync/test_gaps.py",
-)
+WHERE = ("tests/faults", "tests/cloud_sync", "tests/edge/test_appliance_bundles.py")
 
 
 @dataclass(frozen=True, slots=True)

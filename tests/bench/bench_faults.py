@@ -22,6 +22,8 @@ from tests.bench.results import as_table, table
 from tests.faults.storm import Outcome, storm
 
 HEALED_S = 60.0
+FLAT = 1.25
+"""How much more memory the agent may need for the deep outbox than for the other."""
 MANY = 30
 
 
@@ -45,6 +47,9 @@ def run(entries: int = 20_000, kills: int = 100, deep: int = 200_000) -> dict[st
     missed = []
     if first.healed_s >= HEALED_S:
         missed.append(f"healed after {first.healed_s} s, wanted {HEALED_S}")
+    if second.agent_mb[1] > FLAT * first.agent_mb[1]:
+        most = f"{second.agent_mb[1]} MB of memory with {deep:,} waiting"
+        missed.append(f"the agent took {most}, {first.agent_mb[1]} MB without, wanted {FLAT}x")
     missed += [f"{one.what}: {one.outcome}" for one in tried if one.outcome != "holds"]
     return {**figures, "attacks": [_row(one) for one in tried], "short_of": missed}
 
