@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.planes import Planes, middle
 
 Grey = NDArray[Any]
-CORNERS = 64
+CORNERS = 120
 AGREE_PX = 0.7
 FEWEST = 8
 DRIFT_PX = 1.5
