@@ -14,7 +14,7 @@ can keep it; the fields of `Head` keep their meaning in every future schema.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -379,12 +379,6 @@ def decode_as(kind: type[M], payload: bytes) -> M:
     if not isinstance(message, kind):
         raise MessageError(f"a {type(message).__name__} where a {kind.__name__} belongs")
     return message
-
-
-def json_schema() -> dict[str, Any]:
-    """Give the JSON Schema (2020-12) of every message; docs/protocol.schema.json is this."""
-    schema = msgspec.json.schema(AnyMessage)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _peek(payload: bytes) -> Head | None:

@@ -28,6 +28,7 @@ GROUND_FLOOR = {
     "cloud_sync.blocks",
     "cloud_sync.fold",
     "cloud_sync.messages",
+    "cloud_sync.protocol",
     "cloud_sync.state_folder",
     "cloud_sync.topics",
 }
