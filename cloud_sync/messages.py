@@ -266,7 +266,9 @@ class Reported(Message, frozen=True, kw_only=True, tag="reported"):
     desired_version: the newest wish it knows, 0 for none. bundle: what runs now.
     state: "failed": the wish could not be fulfilled, failed_bundle and detail say which and why,
     and bundle is what it went on with.
-    unread: payloads of newer schemas that it keeps because it cannot read them.
+    unread: payloads of newer schemas that it keeps because it cannot read them; unread_dropped:
+    those that had to make room, since ever. evidence_dropped: items whose pictures had to go although
+    somebody still needed them, since ever.
     digest: SHA-256 of the manifest of what runs. done_bytes, total_bytes: of what is fetched.
     measures, before: of the bundle that runs, and of the one before it.
     """
@@ -277,6 +279,8 @@ class Reported(Message, frozen=True, kw_only=True, tag="reported"):
     failed_bundle: Text | None = None
     detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     unread: Count = 0
+    unread_dropped: Count = 0
+    evidence_dropped: Count = 0
     digest: Digest | None = None
     done_bytes: Count = 0
     total_bytes: Count = 0

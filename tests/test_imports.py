@@ -30,6 +30,7 @@ GROUND_FLOOR = {
     "cloud_sync.messages",
     "cloud_sync.protocol",
     "cloud_sync.state_folder",
+    "cloud_sync.tally",
     "cloud_sync.topics",
 }
 """What everybody may import, and what imports nothing of ours but itself."""

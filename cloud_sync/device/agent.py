@@ -129,7 +129,7 @@ class Agent:
         self._lane = Lane(self._outbox, extras, state_dir / "evidence", self._shadow)
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
-        self._shadow.report(unread=self._unread.count)
+        self._shadow.report(**self._unread.counts)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
@@ -354,7 +354,7 @@ class Agent:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        self._shadow.report(unread=self._unread.count)
+        self._shadow.report(**self._unread.counts)
         if self._shadow.changes != self._shadow_told:
             self._shadow_told = self._shadow.changes
             topic = self._address.topic(Channel.REPORTED)

@@ -71,7 +71,11 @@ class GroupAnswer(BaseModel):
 
 
 class ShadowAnswer(BaseModel):
-    """What a device should be and what it says it is."""
+    """What a device should be and what it says it is.
+
+    unread: payloads that it keeps because they are newer than it. unread_dropped: those of them that
+    had to make room; evidence_dropped: items whose pictures had to go although they were needed.
+    """
 
     desired_version: int
     desired_bundle: str | None
@@ -81,6 +85,8 @@ class ShadowAnswer(BaseModel):
     failed_bundle: str | None
     detail: str
     unread: int
+    unread_dropped: int
+    evidence_dropped: int
     reported_at: float | None
 
 

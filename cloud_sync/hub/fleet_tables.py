@@ -138,6 +138,8 @@ class ShadowRow(Base):
     failed_bundle: Mapped[str | None] = mapped_column(WORDS)
     detail: Mapped[str] = mapped_column(String(2_000))
     unread: Mapped[int] = mapped_column(BigInteger)
+    unread_dropped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    evidence_dropped: Mapped[int] = mapped_column(BigInteger, server_default="0")
     reported_at: Mapped[float | None] = mapped_column(SECONDS)
 
 

@@ -103,6 +103,18 @@ class _Figures(Collector):
                 select(func.coalesce(func.max(EventRow.id), 0)),
             ),
             "unread": ("Messages kept unread", select(func.count()).select_from(UnreadRow)),
+            "device_unread": (
+                "Payloads that devices keep because they are newer than they are",
+                select(func.coalesce(func.sum(ShadowRow.unread), 0)),
+            ),
+            "device_unread_dropped": (
+                "Payloads newer than a device that it had no room to keep",
+                select(func.coalesce(func.sum(ShadowRow.unread_dropped), 0)),
+            ),
+            "device_evidence_dropped": (
+                "Items whose pictures a device let go although they were needed: its disk is full",
+                select(func.coalesce(func.sum(ShadowRow.evidence_dropped), 0)),
+            ),
             "carts_open": (
                 "Shoppers in the stores",
                 select(func.count()).select_from(SessionRow).where(SessionRow.closed_at.is_(None)),
