@@ -267,8 +267,7 @@ class Reported(Message, frozen=True, kw_only=True, tag="reported"):
     state: "failed": the wish could not be fulfilled, failed_bundle and detail say which and why,
     and bundle is what it went on with.
     unread: payloads of newer schemas that it keeps because it cannot read them; unread_dropped:
-    those that had to make room, since ever. evidence_dropped: items whose pictures had to go although
-    somebody still needed them, since ever.
+    those that had to make room. evidence_dropped: items whose pictures had to go while needed.
     digest: SHA-256 of the manifest of what runs. done_bytes, total_bytes: of what is fetched.
     measures, before: of the bundle that runs, and of the one before it.
     """

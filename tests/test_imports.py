@@ -27,6 +27,7 @@ GROUND_FLOOR = {
     "models.yardstick",
     "cloud_sync.blocks",
     "cloud_sync.fold",
+    "cloud_sync.logs",
     "cloud_sync.messages",
     "cloud_sync.protocol",
     "cloud_sync.state_folder",

@@ -73,8 +73,8 @@ class GroupAnswer(BaseModel):
 class ShadowAnswer(BaseModel):
     """What a device should be and what it says it is.
 
-    unread: payloads that it keeps because they are newer than it. unread_dropped: those of them that
-    had to make room; evidence_dropped: items whose pictures had to go although they were needed.
+    unread: payloads that it keeps because they are newer than it. unread_dropped: those that had to
+    make room; evidence_dropped: items whose pictures had to go although they were needed.
     """
 
     desired_version: int
