@@ -22,6 +22,7 @@ from cloud_sync.device.agent import Agent
 from cloud_sync.device.installer import Installer
 from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Slots
+from cloud_sync.kept_count import KeptCount
 from cloud_sync.mqtt import Certificates
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
@@ -120,12 +121,15 @@ class Appliance:
         self._parts.callback(self.page.stop)
 
     def _retention(self, config: Config) -> Retention:
-        needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)
+        state_dir = config.device.state_dir
         retention = Retention(
-            config.device.state_dir / "evidence",
+            state_dir / "evidence",
             keep_days=config.evidence.keep_days,
             max_share=config.evidence.max_share,
-            is_needed=needed,
+            # What stops new pictures is met before it is reached.
+            spare_mb=2 * config.ledger.min_free_mb,
+            need=partial(self.ledger.evidence_need, unsent=config.sync.enabled),
+            given_up=KeptCount(state_dir / "evidence.given-up"),
         )
         self._parts.callback(retention.stop)
         return retention
@@ -156,6 +160,8 @@ class Appliance:
         bundle = serving.bundle
         self.shadow = Shadow(config.device.state_dir / "desired.json")
         self.shadow.report(bundle=f"{bundle.bundle_id} {bundle.version}", digest=bundle.digest)
+        self.retention.when_given_up = lambda count: self.shadow.report(evidence_dropped=count)
+        self.retention.when_given_up(self.retention.given_up.count)
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,

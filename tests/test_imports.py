@@ -31,7 +31,7 @@ GROUND_FLOOR = {
     "cloud_sync.messages",
     "cloud_sync.protocol",
     "cloud_sync.state_folder",
-    "cloud_sync.tally",
+    "cloud_sync.kept_count",
     "cloud_sync.topics",
 }
 """What everybody may import, and what imports nothing of ours but itself."""

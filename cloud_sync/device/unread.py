@@ -11,7 +11,7 @@ import hashlib
 import logging
 from pathlib import Path
 
-from cloud_sync.tally import Tally
+from cloud_sync.kept_count import KeptCount
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class UnreadFolder:
         self._root = root
         self._most = most
         self._count = sum(1 for _ in root.glob("*.json")) if root.is_dir() else 0
-        self._dropped = Tally(root / "dropped")
+        self._dropped = KeptCount(root / "dropped")
 
     @property
     def counts(self) -> dict[str, int]:

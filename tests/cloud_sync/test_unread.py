@@ -12,9 +12,9 @@ import pytest
 from cloud_sync.broker import Broker
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.unread import KEPT_MOST, UnreadFolder
+from cloud_sync.kept_count import KeptCount
 from cloud_sync.messages import Reply
 from cloud_sync.mqtt import make_client
-from cloud_sync.tally import Tally
 from cloud_sync.topics import Address, Channel
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import HubProcess, until
@@ -67,10 +67,10 @@ def test_what_cannot_be_written_counts_as_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"many", b"-3", b"9" * 500, b"\xff\xfe", b"1.5"])
 def test_a_count_that_is_none_begins_anew(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "count").write_bytes(content)
-    tally = Tally(tmp_path / "count")
-    assert tally.count == 0
-    tally.add(2)
-    assert Tally(tmp_path / "count").count == 2
+    count = KeptCount(tmp_path / "count")
+    assert count.count == 0
+    count.add(2)
+    assert KeptCount(tmp_path / "count").count == 2
 
 
 def test_operations_see_at_the_hub_what_a_box_could_not_keep(

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 LONGEST = 20
 
 
-class Tally:
+class KeptCount:
     """A count in a file of its own; safe to use from any thread.
 
     A file that is no number counts from 0, and is said; one that cannot be written costs no more
