@@ -28,7 +28,6 @@ from cloud_sync.hub.fleet_commands import (
     device,
     group,
     receipt,
-    review,
     site,
     token,
 )
@@ -40,6 +39,8 @@ from cloud_sync.hub.repository_commands import repository as repository_commands
 from cloud_sync.hub.rollout_commands import rollout
 from cloud_sync.hub.simulate_command import simulate_fleet
 from cloud_sync.hub.store import Store
+from cloud_sync.hub.store_commands import evidence as evidence_commands
+from cloud_sync.hub.store_commands import review, unread
 from cloud_sync.hub.workers import Workers
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -56,8 +57,8 @@ def hub() -> None:
 
 
 for command in (
-    *(audit, bundle, cart, device, group, provision),
-    *(receipt, review, rollout, simulate_fleet, site, token),
+    *(audit, bundle, cart, device, evidence_commands, group, provision),
+    *(receipt, review, rollout, simulate_fleet, site, token, unread),
 ):
     hub.add_command(command)
 

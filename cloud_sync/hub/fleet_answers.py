@@ -233,16 +233,6 @@ class ReplyAnswer(BaseModel):
     detail: str
 
 
-class UnreadAnswer(BaseModel):
-    """A message that this hub could not read and keeps."""
-
-    number: int
-    topic: str
-    reason: str
-    received_at: float
-    size: int
-
-
 def site_answer(site: Site) -> SiteAnswer:
     """Put a site in words."""
     return SiteAnswer(site=site.site, title=site.title, devices=site.devices)
