@@ -32,6 +32,7 @@ from cloud_sync.messages import (
     SettleItem,
     Telemetry,
 )
+from cloud_sync.renewal import RenewalAsk, Renewed
 from cloud_sync.topics import Channel
 
 CARRIES: dict[Channel, tuple[type[Message], ...]] = {
@@ -46,6 +47,8 @@ CARRIES: dict[Channel, tuple[type[Message], ...]] = {
     Channel.LOG: (Telemetry,),
     Channel.ASKS: (BlockAsk,),
     Channel.BLOCKS: (Block,),
+    Channel.RENEWALS: (RenewalAsk,),
+    Channel.CERTIFICATES: (Renewed,),
 }
 """Every payload that goes over MQTT, by its channel."""
 
@@ -59,7 +62,7 @@ def json_schema() -> dict[str, Any]:
     It says how a payload looks in JSON. In MessagePack it is the same, but for bytes, which are
     bytes there and base64 here.
     """
-    schema = _plain(msgspec.json.schema(AnyMessage | BlockAsk | Block))
+    schema = _plain(msgspec.json.schema(AnyMessage | BlockAsk | Block | RenewalAsk | Renewed))
     for channel, kinds in CARRIES.items():
         schema["$defs"][f"channel:{channel.value}"] = {
             "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]

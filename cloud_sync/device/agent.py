@@ -56,6 +56,7 @@ from cloud_sync.messages import (
 )
 from cloud_sync.mqtt import (
     Certificates,
+    Client,
     connect_properties,
     make_client,
     publish_properties,
@@ -165,7 +166,11 @@ class Agent:
         self._lane.close()
         self._outbox.close()
 
-    def _make_client(self, certificates: Certificates | None) -> mqtt.Client:
+    def come_anew(self) -> None:
+        """Break the line; it comes back with the certificate that is there then."""
+        self._client.hang_up()
+
+    def _make_client(self, certificates: Certificates | None) -> Client:
         address = self._address
         client = make_client(f"shelfgate/{address.site}/{address.device}", certificates)
         client.on_pre_connect = self._before_connecting

@@ -98,22 +98,29 @@ class Enrolments:
     def revoke(self, who: Who, address: Address) -> int:
         """Make a device's certificates and codes worthless; count the certificates."""
         now = self._clock()
-        certificates = update(CertificateRow).where(
-            CertificateRow.site == address.site,
-            CertificateRow.device == address.device,
-            CertificateRow.revoked_at.is_(None),
-        )
+        theirs = (CertificateRow.site == address.site, CertificateRow.device == address.device)
+        certificates = update(CertificateRow).where(*theirs, CertificateRow.revoked_at.is_(None))
+        held = select(CertificateRow.serial).where(*theirs).with_for_update()
         codes = update(EnrolmentRow).where(
             EnrolmentRow.site == address.site,
             EnrolmentRow.device == address.device,
             EnrolmentRow.used_at.is_(None),
         )
         with self._engine.begin() as connection:
+            # One that is being renewed at this moment is waited for, and its next one revoked too.
+            connection.execute(held).all()
             count = connection.execute(certificates.values(revoked_at=now)).rowcount
             connection.execute(codes.values(used_at=now))
             self._audit.write(connection, who, "device.revoke", str(address), certificates=count)
         self._changed()
         return count
+
+    def refresh(self) -> None:
+        """Tell the broker who is let in now, and sign the list of the revoked again.
+
+        Raises SQLAlchemyError, and OSError where the broker's files cannot be written.
+        """
+        self._changed()
 
     def revoked(self) -> dict[str, float]:
         """Give what was revoked: serial to Unix seconds."""

@@ -94,6 +94,7 @@ class FleetDevice(BaseModel):
     """A device from all sides; what it never said is null.
 
     missing: entries that it holds for done and the hub does not have, and has asked for.
+    certificate_until: Unix seconds; null where it has none that was not revoked.
     """
 
     site: str
@@ -106,6 +107,7 @@ class FleetDevice(BaseModel):
     software: str | None
     bundle: str | None
     missing: int
+    certificate_until: float | None
     labels: list[str]
     shadow: ShadowAnswer | None
 
@@ -258,6 +260,7 @@ def fleet_device(view: DeviceView) -> FleetDevice:
         software=None if said is None else said.software,
         bundle=None if said is None else said.bundle,
         missing=view.missing,
+        certificate_until=view.certificate_until,
         labels=list(view.labels),
         shadow=None if view.shadow is None else shadow_answer(view.shadow),
     )

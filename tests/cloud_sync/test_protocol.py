@@ -14,15 +14,23 @@ import jsonschema_rs
 import msgspec
 import paho.mqtt.client as paho
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from cloud_sync.blocks import Block, BlockAsk
 from cloud_sync.broker import Broker
 from cloud_sync.device.agent import Agent
+from cloud_sync.device.enrolment import _request
+from cloud_sync.hub.audit import THE_HUB
+from cloud_sync.hub.authority import Authority
 from cloud_sync.hub.block_server import BlockServer
+from cloud_sync.hub.database import migrate, open_database
+from cloud_sync.hub.enrolments import Enrolments
+from cloud_sync.hub.renewals import RenewalDesk, Renewals
 from cloud_sync.messages import AnyMessage, Reply
 from cloud_sync.mqtt import make_client
 from cloud_sync.protocol import CARRIES, PACKED, json_schema
-from cloud_sync.topics import Channel, parse
+from cloud_sync.renewal import RenewalAsk, Renewed, encode_renewal
+from cloud_sync.topics import Address, Channel, parse
 from tests.cloud_sync.a_box import Box
 from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
 from tests.cloud_sync.a_device import HubProcess, book_with_pictures, until
@@ -56,7 +64,7 @@ def test_the_schema_that_is_checked_in_is_that_of_the_messages(published: dict[s
 
 def test_every_message_has_a_channel_and_every_channel_its_messages() -> None:
     carried = {kind for kinds in CARRIES.values() for kind in kinds}
-    assert carried == {*get_args(AnyMessage), BlockAsk, Block}
+    assert carried == {*get_args(AnyMessage), BlockAsk, Block, RenewalAsk, Renewed}
     assert set(CARRIES) == set(Channel)
 
 
@@ -126,6 +134,28 @@ def dark_for_a_while(folder: Path, name: str) -> None:
     agent.stop()
 
 
+def ask_for_renewal(folder: Path, broker: Broker, tap: Tap, address: Address) -> None:
+    """A box asks a hub's desk; here without the TLS that this broker does not speak."""
+    engine = open_database(str(folder / "desk.db"))
+    migrate(engine)
+    enrolments = Enrolments(engine, Authority.make(folder / "authority"))
+    key = ec.generate_private_key(ec.SECP256R1())
+    issued = enrolments.certify(THE_HUB, address, _request(key), 1.0)
+    ask = RenewalAsk(certificate=issued.pem.decode(), request=_request(key).decode())
+    renewals = Renewals(engine, enrolments, clock=lambda: time.time() + 80_000)
+    desk = RenewalDesk(renewals, broker.host, broker.port)
+    desk.start()
+    until(lambda: desk.problem is None)
+    client = make_client(f"asking-{uuid.uuid4().hex}")
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    client.publish(address.topic(Channel.RENEWALS), encode_renewal(ask), qos=1)
+    until(lambda: Channel.CERTIFICATES in tap.channels)
+    client.disconnect()
+    client.loop_stop()
+    desk.stop()
+
+
 @pytest.mark.slow
 def test_whatever_crosses_the_broker_is_as_published(
     tap: Tap, hub: HubProcess, broker: Broker, keys: Keys, tmp_path: Path,
@@ -138,6 +168,7 @@ def test_whatever_crosses_the_broker_is_as_published(
     server.start()
     name, folder = "box-p", tmp_path / "box"
     dark_for_a_while(folder, name)
+    ask_for_renewal(tmp_path, broker, tap, Address("store-1", name))
     root = (repository.folder / "root.json").read_bytes()
     box = Box(folder, broker.port, root, packaged.path, name=name)
     try:
