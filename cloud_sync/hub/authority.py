@@ -9,6 +9,7 @@ own authority by putting its ca.pem and ca.key there.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud_sync.topics import Address
+
+log = logging.getLogger(__name__)
 
 ROOT_DAYS = 3_650
 CERTIFICATE_DAYS = 365
@@ -137,8 +140,26 @@ class Authority:
         usage = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
         return self._issue(name, key.public_key(), usage, names, days), key
 
+    def revoked(self) -> dict[str, float]:
+        """Give what the list says was revoked: serial (hexadecimal) to Unix seconds.
+
+        A list that is none says nothing: no broker starts with it, and the next one is whole.
+        """
+        try:
+            listed = x509.load_pem_x509_crl(self.crl_file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            log.error("%s: is no list of what was revoked: %s", self.crl_file, error)
+            return {}
+        return {f"{one.serial_number:x}": one.revocation_date_utc.timestamp() for one in listed}
+
     def write_revoked(self, revoked: dict[str, float]) -> None:
-        """Write the list of what was revoked: serial (hexadecimal) to Unix seconds."""
+        """Write the list of what was revoked: serial (hexadecimal) to Unix seconds.
+
+        What is on it stays on it.
+        """
+        revoked = {**self.revoked(), **revoked}
         now = datetime.now(UTC)
         built = (
             x509.CertificateRevocationListBuilder()

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from cloud_sync.hub.audit import Audit, Role, Who
-from cloud_sync.hub.authority import Authority, Issued
+from cloud_sync.hub.audit import THE_HUB, Audit, Role, Who
+from cloud_sync.hub.authority import CERTIFICATE_DAYS, Authority, Issued
 from cloud_sync.hub.fleet_tables import CertificateRow, EnrolmentRow
 from cloud_sync.hub.tokens import digest_of
 from cloud_sync.topics import Address
@@ -94,6 +94,20 @@ class Enrolments:
             self._note(connection, who, address, issued)
         self._changed()
         return issued
+
+    def adopt(self, let_in: Mapping[str, Address], revoked: Collection[str]) -> None:
+        """Take in certificates that the broker lets in and that no row speaks of.
+
+        They were given after the backup that the database was restored from. let_in: serial to
+        device; revoked: serials.
+        """
+        with self._engine.begin() as connection:
+            known = set(connection.execute(select(CertificateRow.serial)).scalars())
+            for serial in sorted(set(let_in) - known - set(revoked)):
+                address = let_in[serial]
+                # How long it holds only the box can say; it does not hold longer than this.
+                until = self._clock() + CERTIFICATE_DAYS * 86_400
+                self._note(connection, THE_HUB, address, Issued(b"", serial, until))
 
     def revoke(self, who: Who, address: Address) -> int:
         """Make a device's certificates and codes worthless; count the certificates."""

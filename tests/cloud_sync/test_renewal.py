@@ -1,103 +1,46 @@
-"""A box renews its own certificate, on a real mosquitto with TLS, and whoever may not does not."""
+"""A box renews its own certificate, on a real mosquitto with TLS."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import delete
 
-from cloud_sync.certificate import lifetime, read_certificate
+from cloud_sync.certificate import read_certificate
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.bundle_line import BundleLine
-from cloud_sync.device.enrolment import _request
 from cloud_sync.device.renewal import Renewal, RenewalError
 from cloud_sync.hub.audit import THE_HUB, Audit
-from cloud_sync.hub.authority import Authority, user_name, write_key
+from cloud_sync.hub.authority import user_name
 from cloud_sync.hub.fleet import Fleet
+from cloud_sync.hub.fleet_tables import CertificateRow
+from cloud_sync.hub.health import Metrics
 from cloud_sync.hub.ingest import Ingest
 from cloud_sync.hub.renewals import RenewalDesk, RenewalRefused, Renewals
 from cloud_sync.hub.store import Store
 from cloud_sync.messages import Reply
-from cloud_sync.mqtt import Certificates
-from cloud_sync.renewal import RenewalAsk, Renewed, encode_renewal
 from cloud_sync.topics import Address, Channel
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import ROOT, until
+from tests.cloud_sync.a_renewal import (
+    DUE_DAYS,
+    SECOND,
+    a_renewal,
+    an_ask,
+    ends,
+    lets_in,
+    renewals_of,
+    serial_of,
+)
 from tests.cloud_sync.a_shop import Peer, Provisioned
-
-SECOND = 1 / 86_400
-DUE_DAYS = 1.0
-"""A certificate of this life is given, and the clocks of box and desk go so that it is due."""
-
-LATER_S = 0.9 * 86_400
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
-    running = Provisioned(tmp_path_factory.mktemp("renewals"))
-    yield running
-    running.stop()
-
-
-def later() -> float:
-    """A clock by which a certificate of a day, given now, is due."""
-    return time.time() + LATER_S
-
-
-@pytest.fixture
-def desk(shop: Provisioned) -> Iterator[RenewalDesk]:
-    renewals = Renewals(shop.engine, shop.enrolments, clock=later)
-    one = RenewalDesk(renewals, "127.0.0.1", shop.hub_port, "desk", shop.hub)
-    one.start()
-    until(lambda: one.problem is None)
-    yield one
-    one.stop()
-
-
-def a_renewal(shop: Provisioned, address: Address, files: Certificates) -> Renewal:
-    return Renewal(address, "127.0.0.1", shop.port, files, clock=later)
-
-
-def serial_of(path: Path) -> str:
-    return f"{read_certificate(path.read_bytes()).serial_number:x}"
-
-
-def ends(path: Path) -> float:
-    return lifetime(read_certificate(path.read_bytes())).ends
-
-
-def renewals_of(shop: Provisioned, address: Address) -> list[dict[str, object]]:
-    return [
-        row.detail
-        for row in Audit(shop.engine).newest(500)
-        if row.action == "device.renew" and row.subject == str(address)
-    ]
-
-
-def an_ask(files: Certificates, key_file: Path | None = None) -> RenewalAsk:
-    """What a box with these files asks; with another's key where one is given."""
-    pem = (key_file or files.key).read_bytes()
-    key = serialization.load_pem_private_key(pem, None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    request = _request(key).decode()
-    return RenewalAsk(certificate=files.certificate.read_text(), request=request)
-
-
-def lets_in(shop: Provisioned, files: Certificates) -> bool:
-    """Whether the broker does; it reads a new list of the revoked in its own time."""
-    peer = Peer(shop.port, files, f"peer-{time.monotonic_ns()}")
-    peer.close()
-    return peer.up
 
 
 def test_a_box_renews_in_time_and_is_known_by_the_new_one(
@@ -181,131 +124,40 @@ def test_lines_go_on_with_the_new_one_after_the_old_one_has_ended(
         ledger.close()
 
 
-def test_a_revoked_box_is_refused_by_broker_and_hub(shop: Provisioned, desk: RenewalDesk) -> None:
-    address = Address("store-1", "box-4")
-    files = shop.box(address, days=DUE_DAYS)
-    before = files.certificate.read_bytes()
-    assert shop.enrolments.revoke(THE_HUB, address) == 1
-    renewal = a_renewal(shop, address, files)
-    with pytest.raises(RenewalError, match="broker"):
-        renewal.look()
-    assert files.certificate.read_bytes() == before
-    # Somebody who holds the broker lets the ask through: the hub looks for itself.
-    with pytest.raises(RenewalRefused, match="revoked"):
-        Renewals(shop.engine, shop.enrolments, clock=later).renew(address, an_ask(files))
-    assert renewals_of(shop, address) == []
-
-
-def test_revoking_a_box_revokes_what_its_certificate_was_renewed_into(
+def test_a_hub_restored_from_a_backup_knows_a_box_that_was_renewed_since(
     shop: Provisioned, desk: RenewalDesk
 ) -> None:
-    address = Address("store-1", "box-5")
-    files = shop.box(address, days=DUE_DAYS)
-    old = replace(files, certificate=files.certificate.with_name("old.pem"))
-    old.certificate.write_bytes(files.certificate.read_bytes())
-    assert a_renewal(shop, address, files).look()
-    assert shop.enrolments.revoke(THE_HUB, address) == 2
-    for one in (old, files):
-        with pytest.raises(RenewalRefused, match="revoked"):
-            Renewals(shop.engine, shop.enrolments, clock=later).renew(address, an_ask(one))
-        until(lambda one=one: not lets_in(shop, one), 10)
+    renewed, thief = Address("store-1", "box-12"), Address("store-1", "box-13")
+    files, stolen = shop.box(renewed, days=DUE_DAYS), shop.box(thief, days=DUE_DAYS)
+    assert a_renewal(shop, renewed, files).look()
+    serial, theirs = serial_of(files.certificate), serial_of(stolen.certificate)
+    shop.enrolments.revoke(THE_HUB, thief)
+    with shop.engine.begin() as connection:
+        # What a database of yesterday does not know.
+        for one in (serial, theirs):
+            connection.execute(delete(CertificateRow).where(CertificateRow.serial == one))
+
+    shop.enrolments.refresh()
+
+    until(lambda: lets_in(shop, files), 10)
+    assert not lets_in(shop, stolen)
+    assert user_name(renewed, serial) in (shop.setup.folder / "acl").read_text()
+    assert shop.enrolments.certified()[serial] == renewed
+    assert theirs not in shop.enrolments.certified()
+    newest = Audit(shop.engine).newest(1)[0]
+    assert (newest.who, newest.action, newest.detail) == (
+        "the hub", "device.certify", {"serial": serial}
+    )  # fmt: skip
+    assert a_renewal(shop, renewed, files).look(), "and it is renewed again in its time"
 
 
-def test_nobody_gets_a_certificate_by_what_is_not_theirs(
-    shop: Provisioned, desk: RenewalDesk, tmp_path: Path
-) -> None:
-    mine, theirs = Address("store-1", "box-6"), Address("store-1", "box-7")
-    files, others = shop.box(mine, days=DUE_DAYS), shop.box(theirs, days=DUE_DAYS)
-    stranger = Authority.make(tmp_path / "other")
-    forged, key = stranger.issue(str(mine), days=DUE_DAYS)
-    unknown, _ = shop.enrolments.authority.issue(str(mine), days=DUE_DAYS)
-    write_key(tmp_path / "forged.key", key)
-    renewals = Renewals(shop.engine, shop.enrolments, clock=later)
-    good = an_ask(files)
-    for ask, why in (
-        (an_ask(others), "another box's"),
-        (an_ask(files, others.key), "another key"),
-        (replace_in(good, certificate=forged.pem.decode()), "another authority"),
-        (replace_in(good, certificate=unknown.pem.decode()), "another key"),
-        (replace_in(good, certificate="no certificate"), "no certificate"),
-        (replace_in(good, request="no request"), "no certificate request"),
-        (replace_in(good, request=good.certificate), "no certificate request"),
-    ):
-        with pytest.raises(RenewalRefused, match=why):
-            renewals.renew(mine, ask)
-    over = Renewals(shop.engine, shop.enrolments, clock=lambda: time.time() + 2 * 86_400)
-    with pytest.raises(RenewalRefused, match="is over"):
-        over.renew(mine, good)
-    assert renewals_of(shop, mine) == []
-    # By the broker: another's topic is closed to it, whatever it asks there.
-    peer = Peer(shop.port, files, "peer-6")
-    assert not peer.publishes(theirs.topic(Channel.RENEWALS), encode_renewal(an_ask(others)))
-    for noise in (b"", b"{", b"[" * 50_000, encode_renewal(Renewed(problem="x"))):
-        assert peer.publishes(mine.topic(Channel.RENEWALS), noise)
-    peer.close()
-    assert a_renewal(shop, mine, files).look(), "the desk survives all of it"
-
-
-def replace_in(ask: RenewalAsk, **changes: str) -> RenewalAsk:
-    return RenewalAsk(**{"certificate": ask.certificate, "request": ask.request, **changes})
-
-
-class LyingHub:
-    """Answers every ask for renewal as it likes, as who holds the broker could."""
-
-    def __init__(self, shop: Provisioned, address: Address, answer: bytes) -> None:
-        self._peer = Peer(shop.hub_port, shop.hub, f"liar-{time.monotonic_ns()}")
-        assert self._peer.subscribes(address.topic(Channel.RENEWALS))
-        topic = address.topic(Channel.CERTIFICATES)
-        self._peer.client.on_message = lambda client, *_: client.publish(topic, answer, qos=1)
-
-    def stop(self) -> None:
-        self._peer.close()
-
-
-@pytest.mark.parametrize(
-    "lie", ["other authority", "other key", "other name", "no longer", "noise", "refuses"]
-)
-def test_a_box_takes_no_certificate_that_is_not_its_next(
-    shop: Provisioned, tmp_path: Path, lie: str
-) -> None:
-    address = Address("store-1", f"box-lie-{lie.replace(' ', '-')}")
-    files = shop.box(address, days=DUE_DAYS)
-    before = files.certificate.read_bytes()
-    authority = shop.enrolments.authority
-    request = an_ask(files).request.encode()
-    other = Authority.make(tmp_path / "other")
-    lies = {
-        "other authority": other.sign(request, address).pem,
-        "other key": authority.sign(_request(ec.generate_private_key(ec.SECP256R1())), address).pem,
-        "other name": authority.sign(request, Address("store-1", "box-else")).pem,
-        "no longer": authority.sign(request, address, days=0.5).pem,
-    }
-    answer = Renewed(problem="because")
-    if lie in lies:
-        answer = Renewed(certificate=lies[lie].decode())
-    payload = b"noise" if lie == "noise" else encode_renewal(answer)
-    hub = LyingHub(shop, address, payload)
-    try:
-        with pytest.raises(RenewalError):
-            a_renewal(shop, address, files).look()
-    finally:
-        hub.stop()
-    assert files.certificate.read_bytes() == before
-
-
-def test_one_that_the_broker_does_not_let_in_is_not_put_in_place(shop: Provisioned) -> None:
-    """By the right authority, for the right key and name, but nobody has told the broker of it."""
-    address = Address("store-1", "box-8")
-    files = shop.box(address, days=DUE_DAYS)
-    before = files.certificate.read_bytes()
-    issued = shop.enrolments.authority.sign(an_ask(files).request.encode(), address, days=2.0)
-    hub = LyingHub(shop, address, encode_renewal(Renewed(certificate=issued.pem.decode())))
-    renewal = a_renewal(shop, address, files)
-    with pytest.raises(RenewalError, match="the broker refuses what we send"):
-        renewal.look()
-    hub.stop()
-    assert files.certificate.read_bytes() == before
+def test_the_metrics_count_devices_whose_certificate_ends_soon(shop: Provisioned) -> None:
+    shop.box(Address("store-1", "box-14"), days=DUE_DAYS)
+    text = Metrics(shop.engine, None).text().decode()
+    (count,) = re.findall(r"^shelfgate_hub_device_certificates_ending (\S+)$", text, re.MULTILINE)
+    before = float(count)
+    shop.box(Address("store-1", "box-14"), days=365)
+    assert f"certificates_ending {before - 1}" in Metrics(shop.engine, None).text().decode()
 
 
 CRASH = """
