@@ -46,7 +46,7 @@ class Block(Message, frozen=True, kw_only=True, tag="block"):
     """One block.
 
     total: bytes of the whole file, by the sender's word. size: the block size that was asked for.
-    problem: why there are no data, None where there are.
+    data: compressed where codec says so. problem: why there are no data, None where there are.
     """
 
     file: FileName

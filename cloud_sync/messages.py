@@ -14,7 +14,7 @@ can keep it; the fields of `Head` keep their meaning in every future schema.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -266,7 +266,8 @@ class Reported(Message, frozen=True, kw_only=True, tag="reported"):
     desired_version: the newest wish it knows, 0 for none. bundle: what runs now.
     state: "failed": the wish could not be fulfilled, failed_bundle and detail say which and why,
     and bundle is what it went on with.
-    unread: payloads of newer schemas that it keeps because it cannot read them.
+    unread: payloads of newer schemas that it keeps because it cannot read them; unread_dropped:
+    those that had to make room. evidence_dropped: items whose pictures had to go while needed.
     digest: SHA-256 of the manifest of what runs. done_bytes, total_bytes: of what is fetched.
     measures, before: of the bundle that runs, and of the one before it.
     """
@@ -277,6 +278,8 @@ class Reported(Message, frozen=True, kw_only=True, tag="reported"):
     failed_bundle: Text | None = None
     detail: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     unread: Count = 0
+    unread_dropped: Count = 0
+    evidence_dropped: Count = 0
     digest: Digest | None = None
     done_bytes: Count = 0
     total_bytes: Count = 0
@@ -379,12 +382,6 @@ def decode_as(kind: type[M], payload: bytes) -> M:
     if not isinstance(message, kind):
         raise MessageError(f"a {type(message).__name__} where a {kind.__name__} belongs")
     return message
-
-
-def json_schema() -> dict[str, Any]:
-    """Give the JSON Schema (2020-12) of every message; docs/protocol.schema.json is this."""
-    schema = msgspec.json.schema(AnyMessage)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _peek(payload: bytes) -> Head | None:

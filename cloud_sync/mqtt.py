@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import logging
+import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,42 @@ class Certificates:
         return f"{name}/{tail[:32]}"
 
 
+class Client(paho.Client):
+    """A client that reads its certificate's file at every connect: it may have been renewed."""
+
+    def __init__(self, name: str, certificates: Certificates | None, *, manual_ack: bool) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            name if certificates is None else certificates.client_id(name),
+            protocol=paho.MQTTv5,
+            manual_ack=manual_ack,
+        )
+        self._ours = certificates
+        self._context = None if certificates is None else certificates.context()
+        if self._context is not None:
+            self.tls_set_context(self._context)
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect, with the certificate that is there now."""
+        if self._context is not None and self._ours is not None:
+            try:
+                self._context.load_cert_chain(self._ours.certificate, self._ours.key)
+            except OSError as error:
+                log.error("our certificate cannot be read, the last one goes on: %s", error)
+        return super().reconnect()
+
+    def hang_up(self) -> None:
+        """Break the line, from any thread; it comes back by itself."""
+        line = self.socket()
+        if isinstance(line, socket.socket):
+            with contextlib.suppress(OSError):
+                # Not an SSLSocket's own: that would let what is being written go on in the clear.
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+
 def make_client(
     name: str, certificates: Certificates | None = None, *, manual_ack: bool = False
-) -> paho.Client:
+) -> Client:
     """Make an MQTT 5 client that reconnects by itself, with back-off from 1 to 30 seconds.
 
     It holds back nothing: who publishes bounds what is under way.
@@ -55,14 +93,7 @@ def make_client(
     manual_ack: a message that came is acknowledged when the caller says so.
     Raises OSError where the certificates cannot be used.
     """
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        name if certificates is None else certificates.client_id(name),
-        protocol=paho.MQTTv5,
-        manual_ack=manual_ack,
-    )
-    if certificates is not None:
-        client.tls_set_context(certificates.context())
+    client = Client(name, certificates, manual_ack=manual_ack)
     client.max_inflight_messages_set(0)
     client.reconnect_delay_set(min_delay=1, max_delay=30)
     return client

@@ -32,6 +32,10 @@ class Channel(StrEnum):
     ASKS = "asks"  # device: which blocks of which files it wants
     BLOCKS = "blocks"  # hub: blocks of files
 
+    # Certificates.
+    RENEWALS = "renewals"  # device: asks for its certificate to be renewed
+    CERTIFICATES = "certificates"  # hub: the renewed one
+
 
 FROM_DEVICE = frozenset(
     {
@@ -42,6 +46,7 @@ FROM_DEVICE = frozenset(
         Channel.EVIDENCE,
         Channel.ASKS,
         Channel.LOG,
+        Channel.RENEWALS,
     }
 )
 """What a device may publish; every other channel of its own it may only read."""

@@ -20,9 +20,12 @@ from typing import IO
 
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.installer import Installer
+from cloud_sync.device.renewal import Renewal
 from cloud_sync.device.shadow import Shadow
 from cloud_sync.device.slots import Slots
+from cloud_sync.kept_count import KeptCount
 from cloud_sync.mqtt import Certificates
+from cloud_sync.topics import Address
 from edge import pipeline
 from edge.bookkeeper import Bookkeeper
 from edge.bundle_trial import Trial
@@ -89,6 +92,8 @@ class Appliance:
         if slots is not None and self.agent is not None:
             self.installer = self._updates(config, slots, packaged, serving, self.agent)
         self.storefront.updates = self.installer
+        self.renewal = self._renewal(config)
+        self.storefront.renewal = self.renewal
 
     def _open_stages(self, config: Config, sources: Sequence[Source], serving: Serving) -> None:
         """Open what lies between the cameras and the page: pipelines, ledger, bookkeeper."""
@@ -120,12 +125,15 @@ class Appliance:
         self._parts.callback(self.page.stop)
 
     def _retention(self, config: Config) -> Retention:
-        needed = partial(self.ledger.needs_evidence, unsent=config.sync.enabled)
+        state_dir = config.device.state_dir
         retention = Retention(
-            config.device.state_dir / "evidence",
+            state_dir / "evidence",
             keep_days=config.evidence.keep_days,
             max_share=config.evidence.max_share,
-            is_needed=needed,
+            # What stops new pictures is met before it is reached.
+            spare_mb=2 * config.ledger.min_free_mb,
+            need=partial(self.ledger.evidence_need, unsent=config.sync.enabled),
+            given_up=KeptCount(state_dir / "evidence.given-up"),
         )
         self._parts.callback(retention.stop)
         return retention
@@ -148,6 +156,24 @@ class Appliance:
         self._parts.callback(installer.stop)
         return installer
 
+    def _renewal(self, config: Config) -> Renewal | None:
+        """Make what renews the box's certificate, where it has one."""
+        certificates = _certificates(config.sync)
+        if not config.sync.enabled or certificates is None:
+            return None
+        address = Address(config.device.site, config.device.id)
+        renewal = Renewal(
+            address, config.sync.host, config.sync.port, certificates, self._come_anew
+        )
+        self._parts.callback(renewal.stop)
+        return renewal
+
+    def _come_anew(self) -> None:
+        """Have every line to the broker come with the new certificate."""
+        for part in (self.agent, self.installer):
+            if part is not None:
+                part.come_anew()
+
     def _use(self, bundle: Bundle) -> None:
         self.bookkeeper.use(bundle)
         self.storefront.use(bundle)
@@ -156,6 +182,8 @@ class Appliance:
         bundle = serving.bundle
         self.shadow = Shadow(config.device.state_dir / "desired.json")
         self.shadow.report(bundle=f"{bundle.bundle_id} {bundle.version}", digest=bundle.digest)
+        self.retention.when_given_up = lambda count: self.shadow.report(evidence_dropped=count)
+        self.retention.when_given_up(self.retention.given_up.count)
         agent = Agent(
             config.device.state_dir / "ledger.db",
             config.sync.host,
@@ -178,6 +206,8 @@ class Appliance:
                 self.agent.start()
             if self.installer is not None:
                 self.installer.start()
+            if self.renewal is not None:
+                self.renewal.start()
             self.bookkeeper.start()
             self.retention.start()
             self._parts.callback(self._stop_cameras)

@@ -159,7 +159,8 @@ class EvidenceSettings:
     """For how long pictures of events are kept, and how much of the disk they may take.
 
     keep_days: older ones go. max_share: of the disk that state_dir is on; beyond it the oldest go.
-    What waits for a person, is in an open cart or not sent yet stays in any case.
+    What waits for a person, is in an open cart or not sent yet stays, however old, and goes only
+    where there is nothing else that could: what is not sent first, what waits for a person last.
     """
 
     keep_days: float = field(default=30.0, metadata=_at_least(0.01, 36_500.0))

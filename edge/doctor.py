@@ -20,6 +20,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from cloud_sync.certificate import WARN_AT, CertificateError, lifetime, read_certificate
 from edge.capture import CaptureError, LiveSource, Recording
 from edge.config import CameraSettings, Config
 from edge.source import State, is_recording, without_password
@@ -69,6 +70,8 @@ def checks(config: Config) -> Iterator[tuple[str, Check]]:
     yield "state folder", partial(check_state, config.device.state_dir)
     yield "disk space", partial(check_disk, config.device.state_dir, config.ledger.min_free_mb)
     yield "ledger", partial(check_ledger, config.device.state_dir)
+    if config.sync.enabled and config.sync.tls_dir is not None:
+        yield "certificate", partial(check_certificate, config.sync.tls_dir)
     yield "clock", check_clock
     yield "mosquitto", check_mosquitto
     yield "hub", check_hub
@@ -229,6 +232,32 @@ def check_ledger(folder: Path) -> Finding:
         return Finding(name, Outcome.FAILED, f"{path}: {state}", advice)
     found = "{} entries, {} of them not sent, {} wait for a person".format(*counts)
     return Finding(name, Outcome.OK, found)
+
+
+def check_certificate(folder: Path, clock: Callable[[], float] = time.time) -> Finding:
+    """The box's certificate for the hub is far from its end, and can be renewed where it lies."""
+    name, anew = "certificate", "shelfgate enrol with a new code"
+    try:
+        held = lifetime(read_certificate((folder / "device.pem").read_bytes()))
+    except OSError as error:
+        found = f"{folder / 'device.pem'}: {(error.strerror or str(error)).lower()}"
+        return Finding(name, Outcome.FAILED, found, anew)
+    except CertificateError as error:
+        return Finding(name, Outcome.FAILED, f"{folder / 'device.pem'}: {error}", anew)
+    left = held.left(clock())
+    end = time.strftime("%Y-%m-%d", time.gmtime(held.ends))
+    if left <= 0:
+        return Finding(name, Outcome.FAILED, f"it ended on {end}", anew)
+    if left <= WARN_AT:
+        advice = (
+            "the box renews it by itself: see its page or log for why not, and whether the hub "
+            f"runs with --authority; else {anew}"
+        )
+        return Finding(name, Outcome.WARNING, f"it ends on {end}", advice)
+    if not os.access(folder, os.W_OK):
+        advice = f"let the user shelfgate runs as write to {folder}: it is renewed there"
+        return Finding(name, Outcome.WARNING, f"until {end}, in a folder that is read-only", advice)
+    return Finding(name, Outcome.OK, f"until {end}, renewed by itself before")
 
 
 def check_clock() -> Finding:

@@ -31,6 +31,7 @@ from cloud_sync.messages import (
 from edge import ledger_rows
 from edge.events import DecidedEvent, Kind
 from edge.ledger_file import LedgerError, LedgerFile, LedgerFull, SessionError, SettleError
+from edge.ledger_rows import Need
 from edge.session import Attribution, Session, attribute, present
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "LedgerError",
     "LedgerFile",
     "LedgerFull",
+    "Need",
     "Provenance",
     "SessionError",
     "SettleError",
@@ -259,14 +261,13 @@ class Ledger:
         with self._file.reading() as rows:
             return int(rows.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
-    def needs_evidence(self, event_id: str, *, unsent: bool = True) -> bool:
-        """Say whether somebody still needs an event's pictures.
+    def evidence_need(self, event_id: str, *, unsent: bool = True) -> Need:
+        """Say who still needs an event's pictures.
 
-        Those are events that wait for a person, that are in the cart of somebody in the store and,
-        with unsent, that the hub does not have yet, or not a person's word on them.
+        unsent: there is a hub, which needs those of what it does not have.
         """
         with self._file.reading() as rows:
-            return ledger_rows.needs_evidence(rows, event_id, unsent)
+            return ledger_rows.evidence_need(rows, event_id, unsent)
 
     def _append(self, rows: sqlite3.Connection, shape: type[E], event_id: str, **fields: Any) -> E:
         entry = shape(

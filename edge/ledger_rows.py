@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from enum import IntEnum
 
 import msgspec
 
@@ -31,12 +32,24 @@ UNION SELECT payload FROM entries WHERE item IN items
 """
 """A session's own entries, the items settled into it, and every settlement of either."""
 
-NEEDS_EVIDENCE = """
+EVIDENCE_NEED = """
 WITH about AS (SELECT sequence, session FROM entries WHERE event_id = :event OR item = :event)
-SELECT EXISTS (SELECT 1 FROM reviews WHERE event_id = :event)
-    OR EXISTS (SELECT 1 FROM about JOIN sessions USING (session) WHERE closed_s IS NULL)
-    OR (:unsent AND EXISTS (SELECT 1 FROM about JOIN outbox USING (sequence)))
+SELECT CASE
+    WHEN EXISTS (SELECT 1 FROM reviews WHERE event_id = :event) THEN 3
+    WHEN EXISTS (SELECT 1 FROM about JOIN sessions USING (session) WHERE closed_s IS NULL) THEN 2
+    WHEN :unsent AND EXISTS (SELECT 1 FROM about JOIN outbox USING (sequence)) THEN 1
+    ELSE 0
+END
 """
+
+
+class Need(IntEnum):
+    """Who still needs an event's pictures; where they have to go, a lower one goes first."""
+
+    NOBODY = 0
+    HUB = 1  # the hub does not have the event yet, or not a person's word on it
+    CART = 2  # it is in the cart of somebody who is in the store
+    PERSON = 3  # it waits for a person
 
 
 def is_booked(rows: sqlite3.Connection, event_id: str) -> bool:
@@ -45,10 +58,10 @@ def is_booked(rows: sqlite3.Connection, event_id: str) -> bool:
     return found is not None
 
 
-def needs_evidence(rows: sqlite3.Connection, event_id: str, unsent: bool) -> bool:
-    """Say whether an event waits for a person, is in an open cart or, with unsent, is not sent."""
-    (found,) = rows.execute(NEEDS_EVIDENCE, {"event": event_id, "unsent": unsent}).fetchone()
-    return bool(found)
+def evidence_need(rows: sqlite3.Connection, event_id: str, unsent: bool) -> Need:
+    """Say who needs an event's pictures; with unsent, the hub needs what it does not have."""
+    (found,) = rows.execute(EVIDENCE_NEED, {"event": event_id, "unsent": unsent}).fetchone()
+    return Need(found)
 
 
 def session(rows: sqlite3.Connection, session_id: str) -> Session | None:

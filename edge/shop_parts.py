@@ -41,6 +41,15 @@ class HasProblems(Protocol):
         ...
 
 
+class LooksAfterCertificate(HasProblems, Protocol):
+    """What renews the box's certificate: `cloud_sync.device.renewal.Renewal`."""
+
+    @property
+    def ends_at(self) -> float | None:
+        """When the one in use ends, in Unix seconds; None while that is not known."""
+        ...
+
+
 class UpdateState(Protocol):
     """How the bundles are: `cloud_sync.device.installer.Status`."""
 

@@ -19,7 +19,7 @@ from edge.cart import Cart, Reason, Review
 from edge.evidence import EvidenceFolder
 from edge.gate import Candidate
 from edge.ledger import Ledger, LedgerError, SessionError, SettleError
-from edge.shop_parts import HasProblems, Link, Updates
+from edge.shop_parts import HasProblems, Link, LooksAfterCertificate, Updates
 from edge.status import view
 from edge.status.app import Refused
 from edge.status.picture import CameraPicture
@@ -61,7 +61,8 @@ class Storefront:
     """Satisfies `edge.status.app.Shop`, and carries out the commands that come over MQTT.
 
     clock: seconds since 1970. `link` is set once there is one; None: the hub is not set up.
-    `retention`: what lets go of old evidence, where something does.
+    `retention`: what lets go of old evidence; `renewal`: what renews the box's certificate; None
+    where nothing does.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Storefront:
         self._settled: dict[str, tuple[str, str] | None] = {}
         self.link: Link | None = None
         self.retention: HasProblems | None = None
+        self.renewal: LooksAfterCertificate | None = None
         self.updates: Updates | None = None
 
     def use(self, bundle: Bundle) -> None:
@@ -95,8 +97,9 @@ class Storefront:
     def state(self) -> view.State:
         """Return everything on the page."""
         warnings = [*self._bookkeeper.problems]
-        if self.retention is not None:
-            warnings += self.retention.problems
+        for part in (self.retention, self.renewal):
+            if part is not None:
+                warnings += part.problems
         try:
             carts, reviews, waiting = self._ledger_views()
         except LedgerError as error:
@@ -335,7 +338,8 @@ class Storefront:
             return view.SyncView("off", "", waiting, "")
         state = self.link.state
         word: view.Link = "up" if state.up else "down"
-        return view.SyncView(word, self._identity.hub, waiting, state.problem or "")
+        until = None if self.renewal is None else self.renewal.ends_at
+        return view.SyncView(word, self._identity.hub, waiting, state.problem or "", until)
 
 
 def pictures(evidence: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | None]:

@@ -26,9 +26,14 @@ GROUND_FLOOR = {
     "models.table",
     "models.yardstick",
     "cloud_sync.blocks",
+    "cloud_sync.certificate",
     "cloud_sync.fold",
+    "cloud_sync.logs",
     "cloud_sync.messages",
+    "cloud_sync.protocol",
+    "cloud_sync.renewal",
     "cloud_sync.state_folder",
+    "cloud_sync.kept_count",
     "cloud_sync.topics",
 }
 """What everybody may import, and what imports nothing of ours but itself."""

@@ -56,6 +56,7 @@ from cloud_sync.messages import (
 )
 from cloud_sync.mqtt import (
     Certificates,
+    Client,
     connect_properties,
     make_client,
     publish_properties,
@@ -129,7 +130,7 @@ class Agent:
         self._lane = Lane(self._outbox, extras, state_dir / "evidence", self._shadow)
         self._shadow_told = 0
         self._unread = UnreadFolder(state_dir / "unread")
-        self._shadow.report(unread=self._unread.count)
+        self._shadow.report(**self._unread.counts)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._state = LinkState(False, self._outbox.depth(), None, "not connected yet")
@@ -165,7 +166,11 @@ class Agent:
         self._lane.close()
         self._outbox.close()
 
-    def _make_client(self, certificates: Certificates | None) -> mqtt.Client:
+    def come_anew(self) -> None:
+        """Break the line; it comes back with the certificate that is there then."""
+        self._client.hang_up()
+
+    def _make_client(self, certificates: Certificates | None) -> Client:
         address = self._address
         client = make_client(f"shelfgate/{address.site}/{address.device}", certificates)
         client.on_pre_connect = self._before_connecting
@@ -354,7 +359,7 @@ class Agent:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        self._shadow.report(unread=self._unread.count)
+        self._shadow.report(**self._unread.counts)
         if self._shadow.changes != self._shadow_told:
             self._shadow_told = self._shadow.changes
             topic = self._address.topic(Channel.REPORTED)

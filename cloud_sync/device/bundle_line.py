@@ -67,6 +67,10 @@ class BundleLine:
         self._client.loop_stop()
         self._up = False
 
+    def come_anew(self) -> None:
+        """Break the line; it comes back with the certificate that is there then."""
+        self._client.hang_up()
+
     def wait(self, within_s: float) -> None:
         """Wait to be woken, or for the line to come up, for so long at most."""
         if self._happened.wait(within_s):

@@ -123,6 +123,10 @@ class Installer:
         self._line.start()
         self._thread.start()
 
+    def come_anew(self) -> None:
+        """Break the line; it comes back with the certificate that is there then."""
+        self._line.come_anew()
+
     def stop(self) -> None:
         """End in good order: this start will not count as one that came after a fall."""
         self._stopping.set()

@@ -1,7 +1,8 @@
 """Payloads that this version cannot read because they are of a newer schema: kept, and counted.
 
 An upgrade may read them; until then the hub is told how many there are. Bounded: the oldest make
-room for the newest, for a hub that is ahead of its devices says the same again and again.
+room for the newest, for a hub that is ahead of its devices says the same again and again. What has
+made room is gone, so that is counted and told as well.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ import hashlib
 import logging
 from pathlib import Path
 
+from cloud_sync.kept_count import KeptCount
+
 log = logging.getLogger(__name__)
 
 KEPT_MOST = 1_000
 
 
 class UnreadFolder:
-    """A folder with a file a payload, named after its content."""
+    """A folder with a file a payload, named after its content. most: how many are kept."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, most: int = KEPT_MOST) -> None:
         self._root = root
-        self.count = sum(1 for _ in root.glob("*.json")) if root.is_dir() else 0
+        self._most = most
+        self._count = sum(1 for _ in root.glob("*.json")) if root.is_dir() else 0
+        self._dropped = KeptCount(root / "dropped")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many are here and how many had to go, as `Reported` names them."""
+        return {"unread": self._count, "unread_dropped": self._dropped.count}
 
     def keep(self, payload: bytes, reason: str) -> None:
         """Keep a payload; the same one again is kept once."""
@@ -31,10 +41,19 @@ class UnreadFolder:
             self._root.mkdir(parents=True, exist_ok=True)
             path.write_bytes(payload)
             files = sorted(self._root.glob("*.json"), key=lambda one: one.stat().st_mtime_ns)
-            for old in files[:-KEPT_MOST]:
+            surplus = files[: -self._most]
+            for old in surplus:
                 old.unlink(missing_ok=True)
         except OSError as error:
             log.error("a payload that cannot be read was not kept: %s", error)
+            self._dropped.add(1)
             return
-        self.count = min(len(files), KEPT_MOST)
+        self._count = len(files) - len(surplus)
         log.warning("kept a payload that this version cannot read: %s", reason)
+        if surplus:
+            self._dropped.add(len(surplus))
+            log.error(
+                "%s holds %d payloads, the most it may: %d older ones went unread, %d so far; "
+                "upgrade this box",
+                self._root, self._most, len(surplus), self._dropped.count,
+            )  # fmt: skip

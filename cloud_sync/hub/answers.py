@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from cloud_sync.fold import Line, Review
 from cloud_sync.hub.carts import Event, Visit
+from cloud_sync.hub.evidence import Kept
+from cloud_sync.hub.tables import UnreadRow
 from cloud_sync.topics import Address
 
 
@@ -65,6 +67,28 @@ class EventAnswer(BaseModel):
     device: str
     received_at: float
     entry: dict[str, Any]
+
+
+class PictureAnswer(BaseModel):
+    """A picture of an item; the file is at /evidence/{sha256}."""
+
+    site: str
+    device: str
+    item: str
+    name: str
+    sha256: str
+    size: int
+    received_at: float
+
+
+class UnreadAnswer(BaseModel):
+    """A message that this hub could not read and keeps."""
+
+    number: int
+    topic: str
+    reason: str
+    received_at: float
+    size: int
 
 
 class HealthAnswer(BaseModel):
@@ -127,4 +151,28 @@ def _line(line: Line) -> LineAnswer:
         amount_minor=line.amount_minor,
         event_ids=list(line.event_ids),
         evidence=list(line.evidence),
+    )
+
+
+def picture_answer(kept: Kept) -> PictureAnswer:
+    """Put a picture in words."""
+    return PictureAnswer(
+        site=kept.address.site,
+        device=kept.address.device,
+        item=kept.item,
+        name=kept.name,
+        sha256=kept.sha256,
+        size=kept.size,
+        received_at=kept.received_at,
+    )
+
+
+def unread_answer(row: UnreadRow) -> UnreadAnswer:
+    """Put a message that could not be read in words."""
+    return UnreadAnswer(
+        number=row.id,
+        topic=row.topic,
+        reason=row.reason,
+        received_at=row.received_at,
+        size=len(row.payload),
     )

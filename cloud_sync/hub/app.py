@@ -21,6 +21,7 @@ from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet import Fleet
 from cloud_sync.hub.health import Metrics, Worker, health_routes
+from cloud_sync.hub.renewals import RenewalDesk
 from cloud_sync.hub.rollouts import Rollouts
 from cloud_sync.hub.routes_enrolment import enrolment_routes
 from cloud_sync.hub.routes_evidence import evidence_routes
@@ -40,6 +41,7 @@ def create_app(
     courier: Courier | None = None,
     *,
     enrolments: Enrolments | None = None,
+    renewals: RenewalDesk | None = None,
     evidence: EvidenceRoom | None = None,
     evidence_days: float = 90.0,
     is_open: bool = False,
@@ -48,15 +50,18 @@ def create_app(
 
     ingest: started and stopped with the app; None for an API alone. courier: the way to devices,
     with which rollouts are stepped; None without a broker. enrolments: how boxes are let in; None
-    where that is not done here. evidence: the pictures, kept for evidence_days. is_open: nobody
-    needs a token.
+    where that is not done here. renewals: who renews their certificates. evidence: the pictures,
+    kept for evidence_days. is_open: nobody needs a token.
     """
     rollouts = Rollouts(engine)
-    parts: list[Worker | Steward] = []
-    if ingest is not None:
-        parts.append(ingest)
+    parts: list[Worker | Steward] = [one for one in (ingest, renewals) if one is not None]
     if courier is not None:
-        chores = (lambda: evidence.prune(evidence_days),) if evidence is not None else ()
+        chores: list[Callable[[], object]] = []
+        if evidence is not None:
+            chores.append(lambda: evidence.prune(evidence_days))
+        if enrolments is not None:
+            # The list of the revoked ends after a year, and with it every line to the broker.
+            chores.append(enrolments.refresh)
         parts.append(Steward(rollouts, Shadows(engine), courier, chores))
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ own authority by putting its ca.pem and ca.key there.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud_sync.topics import Address
 
+log = logging.getLogger(__name__)
+
 ROOT_DAYS = 3_650
 CERTIFICATE_DAYS = 365
 LIST_DAYS = 365
 BEFORE = timedelta(minutes=10)
-"""Certificates hold from a little before now: a box's clock may be behind."""
+"""Certificates hold from so long before now, or a tenth of their life: clocks may be behind."""
 
 REQUEST_MOST = 10_000
 
@@ -118,19 +121,8 @@ class Authority:
 
         request: PEM. Raises AuthorityError where it is no request, or signed by another key.
         """
-        if len(request) > REQUEST_MOST:
-            raise AuthorityError("the certificate request is too long")
-        try:
-            read = x509.load_pem_x509_csr(request)
-            if not read.is_signature_valid:
-                raise AuthorityError("the certificate request is not signed by its own key")
-            key = read.public_key()
-        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
-            raise AuthorityError(f"no certificate request: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise AuthorityError("the certificate request is for no elliptic-curve key")
         usage = ExtendedKeyUsageOID.CLIENT_AUTH
-        return self._issue(str(address), key, usage, (), days, numbered=True)
+        return self._issue(str(address), request_key(request), usage, (), days, numbered=True)
 
     def issue(
         self,
@@ -148,8 +140,26 @@ class Authority:
         usage = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
         return self._issue(name, key.public_key(), usage, names, days), key
 
+    def revoked(self) -> dict[str, float]:
+        """Give what the list says was revoked: serial (hexadecimal) to Unix seconds.
+
+        A list that is none says nothing: no broker starts with it, and the next one is whole.
+        """
+        try:
+            listed = x509.load_pem_x509_crl(self.crl_file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            log.error("%s: is no list of what was revoked: %s", self.crl_file, error)
+            return {}
+        return {f"{one.serial_number:x}": one.revocation_date_utc.timestamp() for one in listed}
+
     def write_revoked(self, revoked: dict[str, float]) -> None:
-        """Write the list of what was revoked: serial (hexadecimal) to Unix seconds."""
+        """Write the list of what was revoked: serial (hexadecimal) to Unix seconds.
+
+        What is on it stays on it.
+        """
+        revoked = {**self.revoked(), **revoked}
         now = datetime.now(UTC)
         built = (
             x509.CertificateRevocationListBuilder()
@@ -201,6 +211,25 @@ class Authority:
         )
 
 
+def request_key(request: bytes) -> ec.EllipticCurvePublicKey:
+    """Give the key that a certificate request (PEM) is for and signed by.
+
+    Raises AuthorityError where it is no request, or signed by another key.
+    """
+    if len(request) > REQUEST_MOST:
+        raise AuthorityError("the certificate request is too long")
+    try:
+        read = x509.load_pem_x509_csr(request)
+        if not read.is_signature_valid:
+            raise AuthorityError("the certificate request is not signed by its own key")
+        key = read.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise AuthorityError(f"no certificate request: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise AuthorityError("the certificate request is for no elliptic-curve key")
+    return key
+
+
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """Write a private key for its owner's eyes only."""
     pem = key.private_bytes(
@@ -236,5 +265,6 @@ def _host(text: str) -> x509.GeneralName:
 def _dated(days: float) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     end = now + timedelta(days=days)
-    begin = min(now, end) - BEFORE
+    # Of a short one, hardly any of its life lies behind it when it is given.
+    begin = min(now, end) - (min(BEFORE, (end - now) / 10) if days > 0 else BEFORE)
     return x509.CertificateBuilder().not_valid_before(begin).not_valid_after(end)

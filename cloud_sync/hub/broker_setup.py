@@ -8,11 +8,14 @@ place is in the client ids themselves (`Certificates.client_id`).
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cloud_sync.hub.authority import Authority, user_name, write_key
+from cloud_sync.hub.enrolments import Enrolments
+from cloud_sync.messages import is_name
 from cloud_sync.topics import FROM_DEVICE, ROOT, Address, Channel
 
 HUB = "hub"
@@ -39,6 +42,8 @@ listener {port} {address}
 listener {hub_port} {hub_address}
 {tls}
 """
+
+USER = re.compile(r"user CN=(?P<site>[^/]+)/(?P<device>[^/]+),serialNumber=(?P<serial>[0-9a-f]+)")
 
 TLS = """\
 cafile {ca}
@@ -92,6 +97,28 @@ class BrokerSetup:
         (self.folder / "mosquitto.conf").write_text(text)
         if not (self.folder / "acl").exists():
             self.let_in({}, {})
+
+    def follow(self, enrolments: Enrolments) -> None:
+        """Let in who has a certificate that holds, and nobody whose was revoked.
+
+        What stands here and the database does not know came after the backup that it was restored
+        from: such a box stays let in, and what was revoked stays revoked.
+        """
+        enrolments.adopt(self.users(), self._authority.revoked())
+        self.let_in(enrolments.certified(), enrolments.revoked())
+
+    def users(self) -> dict[str, Address]:
+        """Give the certificates that the access list lets in: serial to device."""
+        try:
+            lines = (self.folder / "acl").read_text().splitlines()
+        except FileNotFoundError:
+            return {}
+        found = filter(None, (USER.fullmatch(line) for line in lines))
+        return {
+            one["serial"]: Address(one["site"], one["device"])
+            for one in found
+            if is_name(one["site"]) and is_name(one["device"])
+        }
 
     def let_in(self, certified: Mapping[str, Address], revoked: dict[str, float]) -> None:
         """Write who may do what, and what was revoked; tell a running broker.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import uvicorn
+from sqlalchemy import Engine
 
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.app import create_app
@@ -20,6 +21,7 @@ from cloud_sync.hub.command_options import BadInput, BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
+from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet_commands import (
     audit,
@@ -28,18 +30,20 @@ from cloud_sync.hub.fleet_commands import (
     device,
     group,
     receipt,
-    review,
     site,
     token,
 )
 from cloud_sync.hub.ingest import Ingest
 from cloud_sync.hub.logs import set_up_logs
 from cloud_sync.hub.provision_commands import enrolments_of, provision
+from cloud_sync.hub.renewals import RenewalDesk, Renewals
 from cloud_sync.hub.repository_commands import giving_out, keys
 from cloud_sync.hub.repository_commands import repository as repository_commands
 from cloud_sync.hub.rollout_commands import rollout
 from cloud_sync.hub.simulate_command import simulate_fleet
 from cloud_sync.hub.store import Store
+from cloud_sync.hub.store_commands import evidence as evidence_commands
+from cloud_sync.hub.store_commands import review, unread
 from cloud_sync.hub.workers import Workers
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -56,8 +60,8 @@ def hub() -> None:
 
 
 for command in (
-    *(audit, bundle, cart, device, group, provision),
-    *(receipt, review, rollout, simulate_fleet, site, token),
+    *(audit, bundle, cart, device, evidence_commands, group, provision),
+    *(receipt, review, rollout, simulate_fleet, site, token, unread),
 ):
     hub.add_command(command)
 
@@ -86,7 +90,11 @@ for command in (
 )
 @click.option("--tls-cert", type=FILE, help="The API's certificate: serve https.")
 @click.option("--tls-key", type=FILE, help="The API's key.")
-@click.option("--authority", type=FOLDER, help="Let boxes in: folder of `provision broker`.")
+@click.option(
+    "--authority",
+    type=FOLDER,
+    help="Let boxes in, and renew their certificates: folder of `provision broker`.",
+)
 @click.option("--repository", type=FOLDER, help="Give out the signed bundles in this folder too.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the API is as JSON.")
 def serve(
@@ -132,6 +140,7 @@ def serve(
         _ingest(store, workers, worker, broker, database, evidence),
         courier,
         enrolments=enrolments,
+        renewals=_desk(engine, enrolments, broker, worker),
         evidence=EvidenceRoom(engine, pictures),
         evidence_days=evidence_days,
         is_open=is_open,
@@ -146,6 +155,16 @@ def serve(
     )
     with giving_out(repository, broker, worker):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _desk(
+    engine: Engine, enrolments: Enrolments | None, broker: BrokerLine, name: str
+) -> RenewalDesk | None:
+    """Make what renews boxes' certificates, where this hub gives any."""
+    if enrolments is None:
+        return None
+    renewals = Renewals(engine, enrolments)
+    return RenewalDesk(renewals, broker.host, broker.port, name, broker.certificates)
 
 
 def _ingest(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from cloud_sync.hub.audit import Audit, Role, Who
-from cloud_sync.hub.authority import Authority, Issued
+from cloud_sync.hub.audit import THE_HUB, Audit, Role, Who
+from cloud_sync.hub.authority import CERTIFICATE_DAYS, Authority, Issued
 from cloud_sync.hub.fleet_tables import CertificateRow, EnrolmentRow
 from cloud_sync.hub.tokens import digest_of
 from cloud_sync.topics import Address
@@ -95,25 +95,46 @@ class Enrolments:
         self._changed()
         return issued
 
+    def adopt(self, let_in: Mapping[str, Address], revoked: Collection[str]) -> None:
+        """Take in certificates that the broker lets in and that no row speaks of.
+
+        They were given after the backup that the database was restored from. let_in: serial to
+        device; revoked: serials.
+        """
+        with self._engine.begin() as connection:
+            known = set(connection.execute(select(CertificateRow.serial)).scalars())
+            for serial in sorted(set(let_in) - known - set(revoked)):
+                address = let_in[serial]
+                # How long it holds only the box can say; it does not hold longer than this.
+                until = self._clock() + CERTIFICATE_DAYS * 86_400
+                self._note(connection, THE_HUB, address, Issued(b"", serial, until))
+
     def revoke(self, who: Who, address: Address) -> int:
         """Make a device's certificates and codes worthless; count the certificates."""
         now = self._clock()
-        certificates = update(CertificateRow).where(
-            CertificateRow.site == address.site,
-            CertificateRow.device == address.device,
-            CertificateRow.revoked_at.is_(None),
-        )
+        theirs = (CertificateRow.site == address.site, CertificateRow.device == address.device)
+        certificates = update(CertificateRow).where(*theirs, CertificateRow.revoked_at.is_(None))
+        held = select(CertificateRow.serial).where(*theirs).with_for_update()
         codes = update(EnrolmentRow).where(
             EnrolmentRow.site == address.site,
             EnrolmentRow.device == address.device,
             EnrolmentRow.used_at.is_(None),
         )
         with self._engine.begin() as connection:
+            # One that is being renewed at this moment is waited for, and its next one revoked too.
+            connection.execute(held).all()
             count = connection.execute(certificates.values(revoked_at=now)).rowcount
             connection.execute(codes.values(used_at=now))
             self._audit.write(connection, who, "device.revoke", str(address), certificates=count)
         self._changed()
         return count
+
+    def refresh(self) -> None:
+        """Tell the broker who is let in now, and sign the list of the revoked again.
+
+        Raises SQLAlchemyError, and OSError where the broker's files cannot be written.
+        """
+        self._changed()
 
     def revoked(self) -> dict[str, float]:
         """Give what was revoked: serial to Unix seconds."""

@@ -55,6 +55,7 @@ class DeviceView:
     """One device, from all sides; a part is None where there is nothing of it.
 
     missing: entries of its ledgers that it holds for done and the hub does not have.
+    certificate_until: Unix seconds to which its last certificate that was not revoked holds.
     """
 
     address: Address
@@ -62,6 +63,7 @@ class DeviceView:
     shadow: ShadowRow | None
     labels: tuple[str, ...]
     missing: int
+    certificate_until: float | None
 
 
 class Fleet:
@@ -186,10 +188,14 @@ def _view(connection: Connection, address: Address) -> DeviceView:
 
     which = select(LabelRow.label).where(*_is(LabelRow, address)).order_by(LabelRow.label)
     missing = select(func.coalesce(func.sum(LedgerRow.missing), 0)).where(*_is(LedgerRow, address))
+    until = select(func.max(CertificateRow.expires_at)).where(
+        *_is(CertificateRow, address), CertificateRow.revoked_at.is_(None)
+    )
     return DeviceView(
         address,
         one(DeviceRow),
         one(ShadowRow),
         tuple(connection.execute(which).scalars()),
         int(connection.execute(missing).scalar_one()),
+        connection.execute(until).scalar_one(),
     )

@@ -71,7 +71,11 @@ class GroupAnswer(BaseModel):
 
 
 class ShadowAnswer(BaseModel):
-    """What a device should be and what it says it is."""
+    """What a device should be and what it says it is.
+
+    unread: payloads that it keeps because they are newer than it. unread_dropped: those that had to
+    make room; evidence_dropped: items whose pictures had to go although they were needed.
+    """
 
     desired_version: int
     desired_bundle: str | None
@@ -81,6 +85,8 @@ class ShadowAnswer(BaseModel):
     failed_bundle: str | None
     detail: str
     unread: int
+    unread_dropped: int
+    evidence_dropped: int
     reported_at: float | None
 
 
@@ -88,6 +94,7 @@ class FleetDevice(BaseModel):
     """A device from all sides; what it never said is null.
 
     missing: entries that it holds for done and the hub does not have, and has asked for.
+    certificate_until: Unix seconds; null where it has none that was not revoked.
     """
 
     site: str
@@ -100,6 +107,7 @@ class FleetDevice(BaseModel):
     software: str | None
     bundle: str | None
     missing: int
+    certificate_until: float | None
     labels: list[str]
     shadow: ShadowAnswer | None
 
@@ -227,16 +235,6 @@ class ReplyAnswer(BaseModel):
     detail: str
 
 
-class UnreadAnswer(BaseModel):
-    """A message that this hub could not read and keeps."""
-
-    number: int
-    topic: str
-    reason: str
-    received_at: float
-    size: int
-
-
 def site_answer(site: Site) -> SiteAnswer:
     """Put a site in words."""
     return SiteAnswer(site=site.site, title=site.title, devices=site.devices)
@@ -262,6 +260,7 @@ def fleet_device(view: DeviceView) -> FleetDevice:
         software=None if said is None else said.software,
         bundle=None if said is None else said.bundle,
         missing=view.missing,
+        certificate_until=view.certificate_until,
         labels=list(view.labels),
         shadow=None if view.shadow is None else shadow_answer(view.shadow),
     )

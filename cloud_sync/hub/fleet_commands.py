@@ -1,4 +1,4 @@
-"""`shelfgate hub token|site|device|group|bundle|cart|receipt|review|audit`.
+"""`shelfgate hub token|site|device|group|bundle|cart|receipt|audit`.
 
 They work on the hub's database, as whoever calls them; every change stands in the audit log.
 """
@@ -235,17 +235,6 @@ def receipt(database: str, limit: int, as_json: bool) -> None:
     rows = [answers.cart_answer(one).model_dump() for one in found]
     columns = ("site", "device", "session", "closed_at", "total_minor", "currency")
     options.show(rows, columns, as_json)
-
-
-@click.command()
-@options.database_option
-@limit_option
-@options.json_option
-def review(database: str, limit: int, as_json: bool) -> None:
-    """List items that belong to nobody. Example: shelfgate hub review."""
-    found = Carts(options.opened(database)).unattributed(limit)
-    rows = [answers.review_answer(*one).model_dump() for one in found]
-    options.show(rows, ("site", "device", "event_id", "reason", "kind", "sku"), as_json)
 
 
 @click.command()

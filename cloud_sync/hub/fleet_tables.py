@@ -97,16 +97,24 @@ class EnrolmentRow(Base):
 
 
 class CertificateRow(Base):
-    """A certificate that was given to a device; serial in hexadecimal."""
+    """A certificate that was given to a device; serial in hexadecimal.
+
+    replaces: serial of the one that it followed, pem: itself; both of a renewed one only.
+    """
 
     __tablename__ = "certificates"
-    __table_args__ = (Index("ix_certificates_device", "site", "device"),)
+    __table_args__ = (
+        Index("ix_certificates_device", "site", "device"),
+        Index("ux_certificates_replaces", "replaces", unique=True),
+    )
 
     serial: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     site: Mapped[str] = mapped_column(NAME)
     device: Mapped[str] = mapped_column(NAME)
     expires_at: Mapped[float] = mapped_column(SECONDS)
     revoked_at: Mapped[float | None] = mapped_column(SECONDS)
+    replaces: Mapped[str | None] = mapped_column(DIGEST)
+    pem: Mapped[str | None] = mapped_column(Text)
 
 
 class BundleRow(Base):
@@ -138,6 +146,8 @@ class ShadowRow(Base):
     failed_bundle: Mapped[str | None] = mapped_column(WORDS)
     detail: Mapped[str] = mapped_column(String(2_000))
     unread: Mapped[int] = mapped_column(BigInteger)
+    unread_dropped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    evidence_dropped: Mapped[int] = mapped_column(BigInteger, server_default="0")
     reported_at: Mapped[float | None] = mapped_column(SECONDS)
 
 

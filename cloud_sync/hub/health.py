@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 
 from cloud_sync.hub import answers
 from cloud_sync.hub.access import SEE_FLEET, only
 from cloud_sync.hub.database import DatabaseError, check
-from cloud_sync.hub.fleet_tables import RolloutRow, ShadowRow
+from cloud_sync.hub.fleet_tables import CertificateRow, RolloutRow, ShadowRow
 from cloud_sync.hub.tables import DeviceRow, EventRow, LedgerRow, SessionRow, UnreadRow
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+ENDING_S = 30 * 86_400.0
 
 
 class Worker(Protocol):
@@ -84,45 +85,76 @@ class _Figures(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Ask the database."""
-        numbers = {
-            "devices": ("Devices that ever spoke", select(func.count()).select_from(DeviceRow)),
-            "devices_online": (
-                "Devices that are connected",
-                select(func.count()).select_from(DeviceRow).where(DeviceRow.online.is_(True)),
-            ),
-            "device_entries_waiting": (
-                "Entries that devices have not brought over yet, as they last said",
-                select(func.coalesce(func.sum(DeviceRow.waiting), 0)),
-            ),
-            "entries_missing": (
-                "Entries that devices hold for done and the hub does not have",
-                select(func.coalesce(func.sum(LedgerRow.missing), 0)),
-            ),
-            "events_last_number": (
-                "Row number of the newest event: its rate is the rate of events",
-                select(func.coalesce(func.max(EventRow.id), 0)),
-            ),
-            "unread": ("Messages kept unread", select(func.count()).select_from(UnreadRow)),
-            "carts_open": (
-                "Shoppers in the stores",
-                select(func.count()).select_from(SessionRow).where(SessionRow.closed_at.is_(None)),
-            ),
-            "devices_failed": (
-                "Devices that refused or took back a bundle",
-                select(func.count()).select_from(ShadowRow).where(ShadowRow.state == "failed"),
-            ),
-            "rollouts_running": (
-                "Rollouts under way",
-                select(func.count()).select_from(RolloutRow).where(RolloutRow.state == "running"),
-            ),
-        }
         with self._engine.connect() as connection:
-            for name, (what, which) in numbers.items():
+            for name, (what, which) in _numbers().items():
                 value = float(connection.execute(which).scalar_one())
                 yield GaugeMetricFamily(f"shelfgate_hub_{name}", what, value=value)
         if self._ingest is not None:
             works = 0.0 if self._ingest.problem else 1.0
             yield GaugeMetricFamily("shelfgate_hub_ingest_works", "Events are taken", value=works)
+
+
+def _numbers() -> dict[str, tuple[str, Select[Any]]]:
+    """Give what is counted: by name, what it means and the query."""
+    return {
+        "devices": ("Devices that ever spoke", select(func.count()).select_from(DeviceRow)),
+        "devices_online": (
+            "Devices that are connected",
+            select(func.count()).select_from(DeviceRow).where(DeviceRow.online.is_(True)),
+        ),
+        "device_entries_waiting": (
+            "Entries that devices have not brought over yet, as they last said",
+            select(func.coalesce(func.sum(DeviceRow.waiting), 0)),
+        ),
+        "entries_missing": (
+            "Entries that devices hold for done and the hub does not have",
+            select(func.coalesce(func.sum(LedgerRow.missing), 0)),
+        ),
+        "events_last_number": (
+            "Row number of the newest event: its rate is the rate of events",
+            select(func.coalesce(func.max(EventRow.id), 0)),
+        ),
+        "unread": ("Messages kept unread", select(func.count()).select_from(UnreadRow)),
+        "device_unread": (
+            "Payloads that devices keep because they are newer than they are",
+            select(func.coalesce(func.sum(ShadowRow.unread), 0)),
+        ),
+        "device_unread_dropped": (
+            "Payloads newer than a device that it had no room to keep",
+            select(func.coalesce(func.sum(ShadowRow.unread_dropped), 0)),
+        ),
+        "device_evidence_dropped": (
+            "Items whose pictures a device let go although they were needed: its disk is full",
+            select(func.coalesce(func.sum(ShadowRow.evidence_dropped), 0)),
+        ),
+        "device_certificates_ending": (
+            "Devices whose certificate ends within 30 days: they should have renewed it",
+            _ending(time.time() + ENDING_S),
+        ),
+        "carts_open": (
+            "Shoppers in the stores",
+            select(func.count()).select_from(SessionRow).where(SessionRow.closed_at.is_(None)),
+        ),
+        "devices_failed": (
+            "Devices that refused or took back a bundle",
+            select(func.count()).select_from(ShadowRow).where(ShadowRow.state == "failed"),
+        ),
+        "rollouts_running": (
+            "Rollouts under way",
+            select(func.count()).select_from(RolloutRow).where(RolloutRow.state == "running"),
+        ),
+    }
+
+
+def _ending(before: float) -> Select[Any]:
+    """Count the devices that have no certificate which holds beyond a time, but had one."""
+    last = (
+        select(func.max(CertificateRow.expires_at).label("until"))
+        .where(CertificateRow.revoked_at.is_(None))
+        .group_by(CertificateRow.site, CertificateRow.device)
+        .subquery()
+    )
+    return select(func.count()).select_from(last).where(last.c.until < before)
 
 
 def health_routes(engine: Engine, ingest: Worker | None, metrics: Metrics) -> APIRouter:

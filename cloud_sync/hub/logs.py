@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import sys
-import threading
-from types import TracebackType
 from typing import Any
 
-log = logging.getLogger(__name__)
-
-SECRETS = (
-    (re.compile(r"sg[tc]_[A-Za-z0-9]+_[A-Za-z0-9_-]+"), "[hidden]"),
-    (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:[hidden]@"),
-    (
-        re.compile(r"(?i)\b(authorization|password|passphrase|secret)(\W{1,4})(bearer )?[^\s,;]+"),
-        r"\1\2[hidden]",
-    ),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END|$)", re.DOTALL), "[hidden]"),
-)
-"""What must not be written down, wherever it comes from: tokens and codes, passwords, keys."""
+from cloud_sync.logs import log_to_stderr, without_secrets
 
 EXTRAS = ("status", "ms", "who")
-
-
-def without_secrets(text: str) -> str:
-    """Blot out what looks like a secret."""
-    for pattern, instead in SECRETS:
-        text = pattern.sub(instead, text)
-    return text
 
 
 class JsonLines(logging.Formatter):
@@ -54,23 +32,7 @@ class JsonLines(logging.Formatter):
 
 
 def set_up_logs(level: int = logging.INFO) -> None:
-    """Send everything that is logged to standard error; what nobody caught is logged as well."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    sys.excepthook = _when_uncaught
-    threading.excepthook = lambda one: _when_uncaught(
-        one.exc_type, one.exc_value or one.exc_type(), one.exc_traceback
-    )
+    """Log as a process of the hub does; what nobody caught is logged as well."""
+    log_to_stderr(JsonLines(), level)
     for noisy in ("alembic", "httpx", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _when_uncaught(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    log.critical("ended by what nobody caught: %s", error, exc_info=(kind, error, trace))

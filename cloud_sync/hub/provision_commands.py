@@ -31,9 +31,7 @@ def enrolments_of(database: str, folder: Path) -> Enrolments:
         raise BadInput(str(error)) from error
     engine = options.opened(database)
     setup = BrokerSetup(folder, authority)
-    enrolments = Enrolments(
-        engine, authority, lambda: setup.let_in(enrolments.certified(), enrolments.revoked())
-    )
+    enrolments = Enrolments(engine, authority, lambda: setup.follow(enrolments))
     return enrolments
 
 

@@ -9,31 +9,19 @@ from pydantic import BaseModel
 from sqlalchemy import Engine, select
 
 from cloud_sync.hub.access import OPERATE, SEE_FLEET, SEE_STORES, Caller, only
-from cloud_sync.hub.audit import Audit
+from cloud_sync.hub.answers import PictureAnswer, picture_answer
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet_answers import PATTERN, AddressModel, EventId, ReplyAnswer
 from cloud_sync.hub.fleet_tables import OverdueRow
-from cloud_sync.hub.routes_stores import Limit, line_of, told
-from cloud_sync.messages import SendEvidence
+from cloud_sync.hub.orders import Orders
+from cloud_sync.hub.routes_stores import Limit, line_of
 from cloud_sync.topics import Address
 
 Name = Annotated[str, Path(pattern=PATTERN)]
 Asked = Annotated[str | None, Query(pattern=PATTERN)]
 Item = Annotated[str, Query(pattern=r"^[\x21-\x7e]{1,200}$")]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-
-
-class PictureAnswer(BaseModel):
-    """A picture of an item; the file is at /evidence/{sha256}."""
-
-    site: str
-    device: str
-    item: str
-    name: str
-    sha256: str
-    size: int
-    received_at: float
 
 
 class EvidenceAsked(AddressModel):
@@ -56,7 +44,6 @@ def evidence_routes(
 ) -> APIRouter:
     """Give the routes. room: None where this hub keeps no pictures."""
     router = APIRouter(tags=["evidence"])
-    audit = Audit(engine)
 
     def there() -> EvidenceRoom:
         if room is None:
@@ -67,18 +54,7 @@ def evidence_routes(
     def of_item(item: Item, site: Asked = None, device: Asked = None) -> list[PictureAnswer]:
         """An item's pictures."""
         whose = Address(site, device) if site and device else None
-        return [
-            PictureAnswer(
-                site=one.address.site,
-                device=one.address.device,
-                item=one.item,
-                name=one.name,
-                sha256=one.sha256,
-                size=one.size,
-                received_at=one.received_at,
-            )
-            for one in there().of_item(item, whose)
-        ]
+        return [picture_answer(one) for one in there().of_item(item, whose)]
 
     @router.get("/evidence/{sha256}", **only(SEE_STORES))
     def picture(sha256: Digest) -> Response:
@@ -94,11 +70,8 @@ def evidence_routes(
     @router.post("/evidence", **only(OPERATE))
     def ask(asked: EvidenceAsked, who: Caller) -> ReplyAnswer:
         """Ask a device for an item's pictures; they come when its line is quiet."""
-        line = line_of(courier)
-        address = Address(asked.site, asked.device)
-        with engine.begin() as connection:
-            audit.write(connection, who, "evidence.ask", str(address), item=asked.item)
-        return told(line, address, SendEvidence(item=asked.item))
+        orders = Orders(engine, line_of(courier))
+        return orders.send_evidence(who, Address(asked.site, asked.device), asked.item)
 
     @router.get("/devices/{site}/{device}/log", **only(SEE_FLEET))
     def log(site: Name, device: Name, limit: Limit = 100) -> list[DarkAnswer]:

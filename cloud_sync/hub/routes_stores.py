@@ -9,11 +9,10 @@ from sqlalchemy import Engine
 
 from cloud_sync.hub import answers
 from cloud_sync.hub.access import OPERATE, SEE_FLEET, SEE_STORES, Caller, only
-from cloud_sync.hub.audit import Audit
 from cloud_sync.hub.carts import Carts
 from cloud_sync.hub.courier import Courier
-from cloud_sync.hub.fleet_answers import PATTERN, ReplyAnswer, SettleAsked, UnreadAnswer
-from cloud_sync.messages import Command, SettleItem
+from cloud_sync.hub.fleet_answers import PATTERN, ReplyAnswer, SettleAsked
+from cloud_sync.hub.orders import Orders
 from cloud_sync.topics import Address
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
@@ -21,8 +20,6 @@ Offset = Annotated[int, Query(ge=0, le=2**31)]
 After = Annotated[int, Query(ge=0, le=2**53)]
 Name = Annotated[str | None, Query(pattern=PATTERN)]
 Session = Annotated[str, Path(pattern=PATTERN)]
-
-REPLY_S = 5.0
 
 
 def store_routes(carts: Carts) -> APIRouter:
@@ -67,18 +64,9 @@ def store_routes(carts: Carts) -> APIRouter:
         return [answers.event_answer(event) for event in found]
 
     @router.get("/unread", **only(SEE_FLEET))
-    def unread(after: After = 0, limit: Limit = 100) -> list[UnreadAnswer]:
+    def unread(after: After = 0, limit: Limit = 100) -> list[answers.UnreadAnswer]:
         """Messages that this hub cannot read, of a newer schema or broken; kept as they came."""
-        return [
-            UnreadAnswer(
-                number=row.id,
-                topic=row.topic,
-                reason=row.reason,
-                received_at=row.received_at,
-                size=len(row.payload),
-            )
-            for row in carts.unread(after, limit)
-        ]
+        return [answers.unread_answer(row) for row in carts.unread(after, limit)]
 
     return router
 
@@ -89,21 +77,14 @@ def review_routes(engine: Engine, courier: Courier | None) -> APIRouter:
     courier: None where this hub has no broker.
     """
     router = APIRouter(tags=["stores"])
-    audit = Audit(engine)
 
     @router.post("/reviews/settle", **only(OPERATE))
     def settle(asked: SettleAsked, who: Caller) -> ReplyAnswer:
         """Say what an item was and whose, or that it was nothing; its device books it."""
         if (asked.sku is None) != (asked.session is None):
             raise HTTPException(422, "give a product and a session, or neither")
-        line = line_of(courier)
-        address = Address(asked.site, asked.device)
-        by = f"{who.role.value} {who.name}"[:300]
-        command = SettleItem(item=asked.item, sku=asked.sku, session=asked.session, by=by)
-        with engine.begin() as connection:
-            detail = {"item": asked.item, "sku": asked.sku, "session": asked.session}
-            audit.write(connection, who, "review.settle", str(address), **detail)
-        return told(line, address, command)
+        orders, address = Orders(engine, line_of(courier)), Address(asked.site, asked.device)
+        return orders.settle(who, address, asked.item, asked.sku, asked.session)
 
     return router
 
@@ -113,11 +94,3 @@ def line_of(courier: Courier | None) -> Courier:
     if courier is None or not courier.is_up:
         raise HTTPException(503, "this hub is not connected to a broker")
     return courier
-
-
-def told(courier: Courier, address: Address, command: Command) -> ReplyAnswer:
-    """Send a command to a device and put its answer in words."""
-    reply = courier.ask(address, command, REPLY_S)
-    if reply is None:
-        return ReplyAnswer(answered=False, ok=False, detail="the device does not answer")
-    return ReplyAnswer(answered=True, ok=reply.ok, detail=reply.detail)

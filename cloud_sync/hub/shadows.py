@@ -31,6 +31,8 @@ EMPTY = {
     "failed_bundle": None,
     "detail": "",
     "unread": 0,
+    "unread_dropped": 0,
+    "evidence_dropped": 0,
     "reported_at": None,
 }
 
@@ -60,6 +62,8 @@ def note_reported(
             "failed_bundle": one.failed_bundle,
             "detail": one.detail.replace("\0", "?"),
             "unread": one.unread,
+            "unread_dropped": one.unread_dropped,
+            "evidence_dropped": one.evidence_dropped,
             "reported_at": now,
         }
         for address, one in reports

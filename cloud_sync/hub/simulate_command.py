@@ -44,10 +44,24 @@ def simulate_fleet(
 ) -> None:
     """Let N devices book, go offline, come back in bursts, and take bundles.
 
+    They call themselves store-1/box-1, store-1/box-2 and so on, ten to a store, and the hub books
+    what they send: use a broker and a hub that are there for tests.
+
+    Without --broker-cert they have no credentials, for a broker that asks for none. Over TLS all of
+    them come with the one certificate of --broker-cert, and that has to be the hub's (hub.pem of
+    `hub provision broker`) at the hub's port: it may speak for every device, while a box's own
+    reaches that box's topics only. No certificate is made for a simulated device, and none is
+    revoked or renewed.
+
     Exit code 1 where the hub does not have everything a minute after the last booking.
 
     Example: shelfgate hub simulate-fleet --devices 200 --seconds 60 --broker-port 1883
-    """
+
+    \b
+    With certificates: shelfgate hub simulate-fleet --devices 200 --broker-port 8884
+      --broker-ca state/broker/ca.pem --broker-cert state/broker/hub.pem
+      --broker-key state/broker/hub.key
+    """  # noqa: D301, \b is click's
 
     def is_bad(address: Address, bundle: str) -> bool:
         lot = hashlib.sha256(f"{seed}/{address}".encode()).digest()

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud_sync.broker import BrokerError
+from cloud_sync.logs import PlainLines, log_to_stderr
 from edge.appliance import ApplianceError
 from edge.capture import CaptureError
 from edge.commands.demo_store import (
@@ -79,7 +80,7 @@ def demo(clip: str | None, seconds: float | None, headless: bool, as_json: bool)
 
     Example: shelfgate demo --seconds 60
     """
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    log_to_stderr(PlainLines(), logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
     say = Console(stderr=True, highlight=False)
     try:

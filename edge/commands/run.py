@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import FrameType
 
 import click
 
+from cloud_sync.logs import PlainLines, log_to_stderr
 from edge.appliance import Appliance, ApplianceError
 from edge.capture import CaptureError
 from edge.config import ConfigError, load
@@ -48,7 +48,7 @@ def run(config_path: Path, until_end: bool, as_json: bool) -> None:
 
     Example: shelfgate run --config edge.toml
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    log_to_stderr(PlainLines())
     stop = Event()
 
     def ask_to_stop(_: int, __: FrameType | None) -> None:

@@ -96,6 +96,12 @@ function fact(term, value, small = "", tone = "") {
   return make("div", {}, make("dt", { text: term }), definition);
 }
 
+function hubNote(sync) {
+  const until = sync.certificate_until;
+  const words = until ? `certificate until ${new Date(until * 1000).toISOString().slice(0, 10)}` : "";
+  return [sync.note, words].filter(Boolean).join(", ");
+}
+
 function drawTop(state) {
   byId("site").textContent = state.site;
   byId("device").textContent = state.device;
@@ -107,7 +113,7 @@ function drawTop(state) {
     fact("Cameras", `${alive} of ${state.cameras.length}`, "", dead ? "bad" : "good"),
     fact("In the store", String(open), open === 1 ? "shopper" : "shoppers"),
     fact("Waiting for you", String(state.reviews.length), "", state.reviews.length ? "warn" : ""),
-    fact("Hub", LINK_WORDS[state.sync.link], state.sync.note, LINK_TONES[state.sync.link]),
+    fact("Hub", LINK_WORDS[state.sync.link], hubNote(state.sync), LINK_TONES[state.sync.link]),
     fact("Outbox", state.sync.waiting.toLocaleString(), state.sync.waiting ? "to send" : "all sent"),
     fact("Bundle", state.bundle.bundle_id, `version ${state.bundle.version}, ${plural(state.bundle.products, "product", "products")}${state.bundle.note ? `. ${state.bundle.note}` : ""}`, /^(Refused|Took)/.test(state.bundle.note) ? "warn" : ""),
   );

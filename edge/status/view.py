@@ -140,12 +140,16 @@ class BundleView:
 
 @dataclass(frozen=True, slots=True)
 class SyncView:
-    """How the hub link stands; waiting is what the outbox still holds."""
+    """How the hub link stands; waiting is what the outbox still holds.
+
+    certificate_until: when the box's certificate ends, None where it has none.
+    """
 
     link: Link
     hub: str
     waiting: int
     note: str
+    certificate_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

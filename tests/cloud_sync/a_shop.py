@@ -39,7 +39,7 @@ class Provisioned:
         self.start()
 
     def changed(self) -> None:
-        self.setup.let_in(self.enrolments.certified(), self.enrolments.revoked())
+        self.setup.follow(self.enrolments)
 
     def start(self) -> None:
         self.process = subprocess.Popen(

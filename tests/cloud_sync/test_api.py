@@ -25,8 +25,9 @@ from cloud_sync.hub.app import create_app
 from cloud_sync.hub.audit import THE_HUB, Role
 from cloud_sync.hub.database import migrate, open_database
 from cloud_sync.hub.fleet import Fleet
-from cloud_sync.hub.logs import JsonLines, without_secrets
+from cloud_sync.hub.logs import JsonLines
 from cloud_sync.hub.tokens import Tokens
+from cloud_sync.logs import PlainLines, without_secrets
 from cloud_sync.topics import Address
 from tests.cloud_sync.a_device import ROOT
 from tests.cloud_sync.a_hub import WholeHub
@@ -145,6 +146,8 @@ def test_metrics_count_what_is_there(
         ("postgresql+psycopg://hub:S3@cr3t@db/hub is away", "cr3t"),
         ("password=S3cr3t", "S3cr3t"),
         ("the passphrase: S3cr3t", "S3cr3t"),
+        ("http://cam/video?user=a&pwd=S3cr3t&fps=5 does not answer", "S3cr3t"),
+        ("http://cam/video?access_token=S3cr3t", "S3cr3t"),
         ("-----BEGIN EC PRIVATE KEY-----\nS3cr3t\n-----END EC PRIVATE KEY-----", "S3cr3t"),
     ],
 )
@@ -155,6 +158,7 @@ def test_secrets_are_blotted_out_of_the_log(text: str, secret: str) -> None:
     record.who, record.status = text, 200
     line = json.loads(JsonLines().format(record))
     assert secret not in json.dumps(line)
+    assert secret not in PlainLines().format(record)
     assert line["status"] == 200
 
 

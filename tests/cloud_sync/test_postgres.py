@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
+from cloud_sync.certificate import read_certificate
+from cloud_sync.device.enrolment import _request
 from cloud_sync.hub.app import create_app
 from cloud_sync.hub.audit import THE_HUB
+from cloud_sync.hub.authority import Authority
 from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.database import check, migrate, open_database
+from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.evidence import EvidenceRoom, PictureStore
 from cloud_sync.hub.fleet import Fleet
+from cloud_sync.hub.fleet_tables import CertificateRow
+from cloud_sync.hub.renewals import RenewalRefused, Renewals
 from cloud_sync.hub.rollout_plan import Plan
 from cloud_sync.hub.rollouts import Rollouts
 from cloud_sync.hub.shadows import Shadows
 from cloud_sync.hub.store import Arrived, Store
 from cloud_sync.hub.tables import Base, EventRow
 from cloud_sync.messages import Evidence, Reported, Telemetry, encode
+from cloud_sync.renewal import RenewalAsk
 from cloud_sync.topics import Address, Channel
 from tests.cloud_sync.a_database import Postgres, programs
 from tests.edge.test_cart import an_item
@@ -55,6 +66,39 @@ def test_the_migrations_make_the_tables(engine: Engine) -> None:
     check(engine)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_a_certificate_that_is_revoked_while_it_is_renewed_has_no_next_one(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Whichever of the two comes first, the other waits for it."""
+    enrolments = Enrolments(engine, Authority.make(tmp_path / "authority"))
+    renewals = Renewals(engine, enrolments, clock=lambda: time.time() + 0.9 * 86_400)
+    for address in (Address("store-1", "renewed"), Address("store-1", "revoked")):
+        key = ec.generate_private_key(ec.SECP256R1())
+        issued = enrolments.certify(THE_HUB, address, _request(key), 1.0)
+        ask = RenewalAsk(certificate=issued.pem.decode(), request=_request(key).decode())
+        held = select(CertificateRow).where(CertificateRow.serial == issued.serial)
+        waiting: Future[Any]
+        with ThreadPoolExecutor(1) as other:
+            with engine.begin() as connection:
+                connection.execute(held.with_for_update())
+                if address.device == "revoked":
+                    waiting = other.submit(renewals.renew, address, ask)
+                    now_revoked = update(CertificateRow).where(
+                        CertificateRow.serial == issued.serial
+                    )
+                    connection.execute(now_revoked.values(revoked_at=1.0))
+                else:
+                    waiting = other.submit(enrolments.revoke, THE_HUB, address)
+                    renewals._issue(connection, THE_HUB, address, read_certificate(issued.pem), ask)
+                time.sleep(0.5)
+                assert not waiting.done()
+            if address.device == "revoked":
+                with pytest.raises(RenewalRefused, match="revoked"):
+                    waiting.result(10)
+            else:
+                assert waiting.result(10) == 2, "the next one is revoked too"
 
 
 def test_workers_that_write_the_same_at_once_write_it_once(engine: Engine) -> None:

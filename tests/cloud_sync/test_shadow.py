@@ -27,7 +27,6 @@ from cloud_sync.messages import (
     Reply,
     SettleItem,
     encode,
-    json_schema,
 )
 from cloud_sync.mqtt import make_client
 from cloud_sync.topics import FROM_DEVICE, Address, Channel
@@ -171,20 +170,6 @@ def test_a_command_that_nobody_took_in_time_is_gone(box: Box, broker: Broker) ->
     assert reply == Reply(ok=True, detail="done")
     assert [one.session for one in box.told if isinstance(one, OpenSession)] == ["now"]
     courier.stop()
-
-
-def test_the_json_schema_that_is_checked_in_is_that_of_the_messages(repository: Path) -> None:
-    kept = json.loads((repository / "docs" / "protocol.schema.json").read_text())
-    assert kept == json.loads(json.dumps(json_schema()))
-
-
-def test_the_protocol_names_every_message_and_channel(repository: Path) -> None:
-    text = (repository / "docs" / "protocol.md").read_text()
-    for channel in Channel:
-        assert f"`{channel.value}`" in text
-    for name in json_schema()["$defs"]:
-        if name not in ("Nearest", "Provenance"):
-            assert f"`{name}`" in text, name
 
 
 def test_the_protocol_lets_a_device_into_each_of_its_channels_at_any_broker(

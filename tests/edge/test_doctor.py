@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cloud_sync.hub.authority import Authority, write_key
 from edge import doctor
 from edge.cli import main
 from edge.config import CameraSettings
@@ -49,6 +50,43 @@ def test_a_state_folder_under_a_file_system_that_refuses_is_said() -> None:
 def test_too_little_disk_space_is_said(tmp_path: Path) -> None:
     assert doctor.check_disk(tmp_path, 10**9).outcome is Outcome.FAILED
     assert doctor.check_disk(tmp_path, 0).outcome is Outcome.OK
+
+
+def a_certificate(folder: Path, days: float) -> Path:
+    """A box's folder of certificates, with one that holds so long."""
+    authority = Authority.make(folder / "authority")
+    issued, key = authority.issue("store-1/box-1", days=days)
+    tls = folder / "tls"
+    tls.mkdir()
+    (tls / "device.pem").write_bytes(issued.pem)
+    write_key(tls / "device.key", key)
+    return tls
+
+
+@pytest.mark.parametrize(
+    ("days_later", "outcome", "said"),
+    [
+        (0.0, Outcome.OK, "renewed by itself before"),
+        (250.0, Outcome.OK, "renewed by itself before"),
+        (290.0, Outcome.WARNING, "it ends on"),
+        (366.0, Outcome.FAILED, "it ended on"),
+    ],
+)
+def test_a_certificate_that_should_have_been_renewed_is_said(
+    tmp_path: Path, days_later: float, outcome: Outcome, said: str
+) -> None:
+    tls = a_certificate(tmp_path, 365.0)
+    finding = doctor.check_certificate(tls, lambda: time.time() + days_later * 86_400)
+    assert finding.outcome is outcome
+    assert said in finding.found
+    assert bool(finding.advice) is (outcome is not Outcome.OK)
+
+
+def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
+    assert "no such file" in doctor.check_certificate(tmp_path).found
+    (tmp_path / "device.pem").write_text("noise")
+    finding = doctor.check_certificate(tmp_path)
+    assert (finding.outcome, "shelfgate enrol" in finding.advice) == (Outcome.FAILED, True)
 
 
 def test_a_ledger_is_counted_and_left_as_it_is(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,16 @@ from cloud_sync.hub.audit import THE_HUB
 from cloud_sync.hub.authority import Authority, AuthorityError
 from cloud_sync.hub.database import migrate, open_database
 from cloud_sync.hub.enrolments import EnrolmentRefused, Enrolments
+from cloud_sync.hub.renewals import RenewalRefused, Renewals
 from cloud_sync.hub.tokens import Tokens
+from cloud_sync.messages import MessageError
+from cloud_sync.renewal import (
+    RenewalAsk,
+    Renewed,
+    decode_renewal_ask,
+    decode_renewed,
+    encode_renewal,
+)
 from cloud_sync.topics import Address
 from tests.faults.damage import damaged, survives, tries
 
@@ -43,9 +53,9 @@ def requests() -> tuple[bytes, ...]:
     return pem, x509.load_pem_x509_csr(pem).public_bytes(serialization.Encoding.DER)
 
 
-def as_pem(der: bytes) -> bytes:
+def as_pem(der: bytes, what: str = "CERTIFICATE REQUEST") -> bytes:
     text = base64.encodebytes(der).decode()
-    head = "CERTIFICATE REQUEST-----\n"
+    head = f"{what}-----\n"
     return f"-----BEGIN {head}{text}-----END {head}".encode()
 
 
@@ -68,6 +78,37 @@ def test_a_request_for_a_certificate_is_granted_or_refused(enrolments: Enrolment
 
     check()
     check_code()
+
+
+def test_an_ask_for_renewal_is_granted_or_refused(enrolments: Enrolments) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = enrolments.certify(THE_HUB, BOX, _request(key), 1.0).pem
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    asks = requests()
+    renewals = Renewals(enrolments._engine, enrolments, clock=lambda: time.time() + 80_000)
+    good = RenewalAsk(certificate=pem.decode(), request=_request(key).decode())
+
+    @tries(100)
+    @given(
+        damaged((pem,)) | damaged((der,)).map(lambda one: as_pem(one, "CERTIFICATE")),
+        damaged((asks[0],)) | damaged((asks[1],)).map(as_pem),
+    )
+    def check(certificate: bytes, request: bytes) -> None:
+        text, other = (one.decode("latin-1") for one in (certificate, request))
+        for ask in (
+            RenewalAsk(certificate=text, request=good.request),
+            RenewalAsk(certificate=good.certificate, request=other),
+        ):
+            survives(lambda ask=ask: renewals.renew(BOX, ask), RenewalRefused)
+
+    @tries(200)
+    @given(damaged((encode_renewal(good), encode_renewal(Renewed(certificate=pem.decode())))))
+    def check_payload(payload: bytes) -> None:
+        survives(lambda: decode_renewal_ask(payload), MessageError)
+        survives(lambda: decode_renewed(payload), MessageError)
+
+    check()
+    check_payload()
 
 
 class AnyHub(http.server.BaseHTTPRequestHandler):

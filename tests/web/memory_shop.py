@@ -115,7 +115,7 @@ def a_state(**fields: object) -> view.State:
         reviews=(a_review(),),
         events=(an_event("front-2", kind="return"), an_event()),
         bundle=view.BundleView("default", "1.0.0", 48, ("packages",)),
-        sync=view.SyncView("up", "127.0.0.1:1883", 0, ""),
+        sync=view.SyncView("up", "127.0.0.1:1883", 0, "", 1_800_000_000.0),
         warnings=(),
     )
     return replace(state, **fields)  # type: ignore[arg-type]

@@ -58,6 +58,7 @@ def test_cameras_carts_events_and_reviews_are_there(open_page: Open) -> None:
     expect(page.locator(".events li").first).to_contain_text("Put back Oat drink, 1 l")
     expect(page.locator(".question")).to_contain_text("Somebody took an item from shelf-1")
     expect(page.locator("#facts")).to_contain_text("1.0.0")
+    expect(page.locator("#facts")).to_contain_text("certificate until 2027-01-15")
     page.wait_for_function("document.querySelector('.camera img').naturalWidth === 640")
     page.wait_for_function(
         "[...document.querySelectorAll('.question img')].every(image => image.naturalWidth > 0)"
