@@ -186,8 +186,11 @@ class Retention:
         """Wait for the next look, or until the disk runs short."""
         end = time.monotonic() + EVERY_S
         while time.monotonic() < end and not self._stopping.wait(GLANCE_S):
-            if shutil.disk_usage(self._root.parent).free < self._spare:
-                return
+            try:
+                if shutil.disk_usage(self._root.parent).free < self._spare:
+                    return
+            except OSError:
+                return  # the next look says what is wrong
 
     def _report(self, pruned: Pruned) -> None:
         if pruned.removed:
