@@ -80,9 +80,13 @@ class OpenVinoNetwork:
                 f'OpenVINO cannot be loaded ({error}): set runtime = "onnxruntime"'
             ) from error
         self._ov = ov
-        # Chips with half-precision units would otherwise round more than others do, and one box
-        # would accept what another sends to review.
-        self._properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        # Chips with half-precision or 8-bit matrix units would otherwise round more than others do,
+        # activations to 8 bits where weights are, and one box would accept what another sends to
+        # review.
+        self._properties: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+        }
         if threads is not None:
             self._properties["INFERENCE_NUM_THREADS"] = threads
         self._core = ov.Core()
