@@ -13,12 +13,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cloud_sync.broker import Broker, free_port
+from cloud_sync.broker import Broker
 from edge.appliance import Appliance
 from edge.config import (
     BundleSettings,
@@ -28,7 +28,7 @@ from edge.config import (
     StatusSettings,
     SyncSettings,
 )
-from edge.status.server import port_is_free
+from edge.status.server import PageError
 from edge.zones import load_zones, zones_for
 
 SHELFGATE = [sys.executable, "-c", "from edge.cli import main; main()"]
@@ -129,15 +129,18 @@ class DemoStore:
     def _start(self) -> None:
         broker = self._parts.enter_context(Broker())
         self.hub_url = self._start_hub(broker.port)
-        port = PAGE_PORT if port_is_free("127.0.0.1", PAGE_PORT) else free_port()
         config = Config(
             device=DeviceSettings("box-1", "demo-store", self._folder / "state"),
             bundle=BundleSettings(self._scene.bundle),
             cameras=self._scene.cameras,
             sync=SyncSettings(True, broker.host, broker.port),
-            status=StatusSettings(port=port),
+            status=StatusSettings(port=PAGE_PORT),
         )
-        self.appliance = Appliance(config)
+        try:
+            self.appliance = Appliance(config)
+        except PageError:
+            # Somebody has the usual port: any other will do.
+            self.appliance = Appliance(replace(config, status=StatusSettings(port=0)))
         self._parts.callback(self.appliance.stop)
         for visit in [one for one in self._to_open if one.open_s <= 0.0]:
             self._let_in(visit)

@@ -102,15 +102,6 @@ class StatusServer:
         stream.close()
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a page could listen there at this moment."""
-    try:
-        _listen(host, port).close()
-    except PageError:
-        return False
-    return True
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
