@@ -90,7 +90,8 @@ def demo(clip: str | None, seconds: float | None, headless: bool, as_json: bool)
                 say.print(f"The page is at {store.page_url}")
                 if not headless:
                     _open_browser(store.page_url)
-                _follow(store, seconds, live=not headless and say.is_terminal, say=say)
+                with _asked_to_stop() as asked:
+                    _follow(store, seconds, asked, live=not headless and say.is_terminal, say=say)
                 result = _result(store)
     except BAD_INPUT as error:
         raise BadInput(str(error)) from error
@@ -111,6 +112,23 @@ def demo(clip: str | None, seconds: float | None, headless: bool, as_json: bool)
 
 def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Give a list that fills when somebody asks us to stop.
+
+    An interrupt in the middle of a lock's being taken would leave it taken, and the parts that wait
+    for it could not be stopped.
+    """
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _scene(clip: str | None, seconds: float | None, folder: Path, say: Console) -> Scene:
@@ -140,8 +158,13 @@ def _open_browser(url: str) -> None:
         webbrowser.open(url)
 
 
-def _follow(store: DemoStore, seconds: float | None, *, live: bool, say: Console) -> None:
-    """Play until the recordings end or the time is up, then let everybody out."""
+def _follow(
+    store: DemoStore, seconds: float | None, asked: list[int], *, live: bool, say: Console
+) -> None:
+    """Play until the recordings end or the time is up, then let everybody out.
+
+    Raises KeyboardInterrupt soon after somebody has asked us to stop.
+    """
     end = None if seconds is None else time.monotonic() + seconds
     with Live(console=say, refresh_per_second=4, auto_refresh=live, transient=True) as screen:
         while not store.appliance.done and (end is None or time.monotonic() < end):
@@ -149,6 +172,8 @@ def _follow(store: DemoStore, seconds: float | None, *, live: bool, say: Console
             if live:
                 screen.update(_carts(store.appliance.storefront.state()))
             time.sleep(LOOK_S)
+            if asked:
+                raise KeyboardInterrupt
     store.appliance.finish_cameras()
     store.let_all_out()
 
