@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge.align import drift, gain
 from edge.lighting import lighting
 from edge.motion import Motion
-from edge.planes import Plane, Planes, extremes, grey_of, picture_of, planes_of, smoothed
+from edge.planes import Plane, Planes, each, extremes, grey_of, picture_of, planes_of, smoothed
 from edge.translate import translate
 
 MOVED_MARGIN = np.ones((7, 7), np.uint8)
@@ -89,11 +89,10 @@ class Background:
         use: NDArray[np.bool_] = (self.known > 0) & (self._time_s - self.moved_s >= 0.1)
         calm = self._calm(use, 2.0 * limit)
         self._gain = gain(_sparse(self._reference), _sparse(self._current), calm)
-        self._drift = self._drifted(use)
-        apart = self._apart()
-        light = _soft(apart, use, 2.5 * limit)
-        for plane, soft in zip(apart, light, strict=True):
-            plane -= soft
+        lit = self._lit()
+        self._drift = self._drifted(lit, use)
+        apart = each(np.subtract, self._current, self._there(lit))
+        apart = each(np.subtract, apart, _soft(apart, use, 2.5 * limit))
         return _visible(apart, SHADOW_LEVELS * self._light)
 
     def _calm(self, use: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
@@ -115,20 +114,13 @@ class Background:
         few = int(np.count_nonzero(calm)) < 0.2 * max(1, int(np.count_nonzero(usable)))
         return usable if few else calm
 
-    def _drifted(self, use: NDArray[np.bool_]) -> tuple[float, float]:
-        """Return by how much of a pixel, x and y, the camera is off the reference.
+    def _drifted(self, lit: Planes, use: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return by how much of a pixel, x and y, the camera is off the reference, `lit` as today.
 
         Shake too small for the motion stage to follow still moves every edge of a busy shelf.
         """
-        x, y = drift(grey_of(self._lit()), grey_of(self._current), use)
+        x, y = drift(grey_of(lit), grey_of(self._current), use)
         return (x, y) if max(abs(x), abs(y)) >= DRIFTS else (0.0, 0.0)
-
-    def _apart(self) -> Planes:
-        """Return how now differs from the reference in today's light, grey levels."""
-        first, second, third = (
-            now - before for now, before in zip(self._current, self._before(), strict=True)
-        )
-        return first, second, third
 
     def agree(self, where: NDArray[np.bool_]) -> None:
         """Note that the shelf looks as it did, where `where`, (h, w)."""
@@ -159,27 +151,23 @@ class Background:
 
     def before(self) -> NDArray[np.float32]:
         """Return (h, w, 3) float32 BGR, the reference in today's light and where it is today."""
-        return picture_of(self._before())
+        return picture_of(self._there(self._lit()))
 
-    def _before(self) -> Planes:
-        first, second, third = (translate(plane, *self._drift) for plane in self._lit())
-        return first, second, third
+    def _there(self, planes: Planes) -> Planes:
+        """Return planes moved to where the reference is today."""
+        return each(lambda plane: translate(plane, *self._drift), planes)
 
     def _lit(self) -> Planes:
         """Return the reference in today's light."""
-        first, second, third = (
-            plane * factor for plane, factor in zip(self._reference, self._gain, strict=True)
-        )
-        return first, second, third
+        blue, green, red = self._reference
+        return blue * self._gain[0], green * self._gain[1], red * self._gain[2]
 
     def _as_reference(self) -> Planes:
         """Return what is there now in the reference's light and place."""
         x, y = self._drift
-        first, second, third = (
-            translate(plane / factor, -x, -y)
-            for plane, factor in zip(self._current, self._gain, strict=True)
-        )
-        return first, second, third
+        blue, green, red = self._current
+        dimmed = (blue / self._gain[0], green / self._gain[1], red / self._gain[2])
+        return each(lambda plane: translate(plane, -x, -y), dimmed)
 
     def learn(self, where: Mask, image: NDArray[np.uint8], motion: Motion) -> None:
         """Make what is there now the reference, where `where`, (h, w) uint8, is not 0.
@@ -242,8 +230,7 @@ def _lighting(planes: Planes) -> float:
 
 def _sparse(planes: Planes) -> Planes:
     """Return every fourth pixel of every fourth row."""
-    first, second, third = (plane[::SPARSE, ::SPARSE] for plane in planes)
-    return first, second, third
+    return each(lambda plane: plane[::SPARSE, ::SPARSE], planes)
 
 
 def _visible(apart: Planes, shadow: float) -> Plane:
@@ -281,8 +268,6 @@ def _soft(apart: Planes, use: NDArray[np.bool_], most: float) -> Planes:
         return np.asarray(cv2.GaussianBlur(coarse, (0, 0), sigma), np.float32)
 
     share = np.maximum(wide(chosen.astype(np.float32)), 0.05)
-    first, second, third = (
-        np.asarray(cv2.resize(wide(cv2.copyTo(plane, chosen)) / share, (width, height)), np.float32)
-        for plane in apart
+    return each(
+        lambda plane: cv2.resize(wide(cv2.copyTo(plane, chosen)) / share, (width, height)), apart
     )
-    return first, second, third

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.planes import mask_of
+
 Mask = NDArray[np.uint8]
 RESTLESS_PERCENT = 3
 BORDER_SHARE = 0.15
@@ -79,7 +81,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
         x, y, w, h = (int(value) for value in stats[label, :4])
         here = (slice(y, y + h), slice(x, x + w))
         mask = np.zeros(solid.shape, np.uint8)
-        cv2.copyTo(solid[here], _mask(labels[here] == label), mask[here])
+        cv2.copyTo(solid[here], mask_of(labels[here] == label), mask[here])
         area = cv2.countNonZero(mask)
         if area < min_area:
             continue
@@ -87,7 +89,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
         top, left = max(0, y - pad), max(0, x - pad)
         bottom, right = min(height, y + h + pad), min(width, x + w + pad)
         near = cv2.dilate(
-            _mask(labels[top:bottom, left:right] == label),
+            mask_of(labels[top:bottom, left:right] == label),
             np.ones((2 * pad + 1, 2 * pad + 1), np.uint8),
         )
         calm = float(np.percentile(calm_s[top:bottom, left:right][near > 0], RESTLESS_PERCENT))
@@ -139,9 +141,7 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
     strength = np.where(region.mask > 0, apart, 0)[y1:y2, x1:x2]
     level = max(limit, CORE_SHARE * float(np.percentile(strength[strength > 0], CORE_PERCENTILE)))
     extent = min(x2 - x1, y2 - y1)
-    strong = cv2.morphologyEx(
-        np.where(strength > level, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, _square(extent / 6)
-    )
+    strong = cv2.morphologyEx(mask_of(strength > level), cv2.MORPH_CLOSE, _square(extent / 6))
     solid = cv2.morphologyEx(strong, cv2.MORPH_OPEN, _square(extent / 8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -151,7 +151,7 @@ def cores(region: Region, apart: NDArray[np.float32], limit: float, min_area: in
             continue
         left, top, wide, high = (int(value) for value in stats[label, :4])
         mask = np.zeros_like(region.mask)
-        mask[y1:y2, x1:x2] = _mask(labels == label)
+        mask[y1:y2, x1:x2] = mask_of(labels == label)
         box = (x1 + left, y1 + top, x1 + left + wide, y1 + top + high)
         area = int(stats[label, cv2.CC_STAT_AREA])
         border = _reaches_edge(mask, area, round(extent / 16))
@@ -176,10 +176,6 @@ def structural(
     alike = shared / np.sqrt(spread_1 * spread_2 + PLAIN**4)
     found: NDArray[np.float32] = apart * np.clip(1.0 - alike, 0.0, 1.0)
     return found
-
-
-def _mask(where: NDArray[np.bool_]) -> Mask:
-    return where.view(np.uint8) * np.uint8(255)
 
 
 def _square(side: float) -> Mask:

@@ -7,6 +7,7 @@ channels side by side do neither, and the same sums on them take three times as 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -17,6 +18,17 @@ Plane = NDArray[np.float32]
 Planes = tuple[Plane, Plane, Plane]
 RESIZED = 11 / 12
 """Variance, in square pixels, that halving by area and doubling linearly add."""
+
+
+def each(work: Callable[..., Any], *several: Planes) -> Planes:
+    """Return what work makes of the first planes, of the second and of the third."""
+    first, second, third = (work(*planes) for planes in zip(*several, strict=True))
+    return first, second, third
+
+
+def mask_of(where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return (h, w) uint8, 255 where `where`, (h, w), is true."""
+    return where.view(np.uint8) * np.uint8(255)
 
 
 def planes_of(picture: NDArray[Any]) -> Planes:

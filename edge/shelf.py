@@ -23,6 +23,7 @@ from edge.detect import Detection
 from edge.events import Box, Kind, ShelfEvent
 from edge.frame import Frame
 from edge.motion import Motion
+from edge.planes import mask_of
 from edge.recent import Recent
 from edge.zones import Zone, masks
 
@@ -107,7 +108,7 @@ class Shelf:
         apart = background.difference()
         differs = (apart > background.limit()) & (background.known > 0)
         disturbed = background.disturbed()
-        changed = _mask(differs & disturbed)
+        changed = mask_of(differs & disturbed)
         min_area = max(12, round(CHANGED_SHARE * self._smallest()))
         regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
@@ -127,7 +128,7 @@ class Shelf:
         background.agree(calm & ~differs)
         if now - self._followed_s >= FOLLOW_S:
             self._followed_s = now
-            background.follow(_mask(calm & (background.known > 0)))
+            background.follow(mask_of(calm & (background.known > 0)))
         self.unsettled = waiting or not bool(settled.all()) or not bool(background.known.all())
         if not regions and not self.unsettled and now - self._refreshed_s > REFRESH_S:
             self._refreshed_s = now
@@ -214,7 +215,7 @@ class Shelf:
             x1, y1, x2, y2 = (round(value / self._scale) for value in box)
             fresh[max(0, y1) : y2, max(0, x1) : x2] = False
         if fresh.any():
-            self._background.learn(_mask(fresh), frame.image, motion)
+            self._background.learn(mask_of(fresh), frame.image, motion)
 
     def _people(self, image: NDArray[np.uint8]) -> list[Box]:
         return [
@@ -279,10 +280,6 @@ class Shelf:
             )
             for box in place.items(products)
         ]
-
-
-def _mask(where: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return where.view(np.uint8) * np.uint8(255)
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
