@@ -50,7 +50,9 @@ class Aligner:
         flow = (found - self._corners)[status.ravel() == 1].reshape(-1, 2)
         if len(flow) < FEWEST:
             return 0.0, 0.0
-        near = np.abs(flow[:, None] - flow[None]).max(axis=2) < AGREE_PX
+        # By axis: a maximum over the last axis of two costs as much as the whole rest.
+        near_x, near_y = (np.abs(along[:, None] - along) < AGREE_PX for along in flow.T)
+        near = near_x & near_y
         agreeing = near[near.sum(axis=1).argmax()]
         if agreeing.sum() < max(FEWEST, 0.25 * len(flow)):
             return 0.0, 0.0

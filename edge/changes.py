@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +76,7 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
     reach = max(3, width // 48) | 1
     solid = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     joined = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    count, labels, stats = components(joined)
     regions = []
     for label in range(1, count):
         x, y, w, h = (int(value) for value in stats[label, :4])
@@ -96,6 +97,27 @@ def find_regions(changed: Mask, calm_s: NDArray[np.float32], min_area: int) -> l
         border = _reaches_edge(mask, area)
         regions.append(Region((x, y, x + w, y + h), mask, area, calm, border))
     return sorted(regions, key=lambda region: -region.area)
+
+
+def components(mask: NDArray[Any]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many labels there are, 0 included, the labels, (h, w), and cv2's stats, (n, 5).
+
+    mask: (h, w) uint8. Only where there is something is looked at, mostly a small part. OpenCV
+    numbers by blocks of two by two pixels: from an even row and column on, as in the whole picture.
+    The stats of label 0, what is in no component, are those of the part.
+    """
+    labels = np.zeros(mask.shape, np.int32)
+    x, y, w, h = cv2.boundingRect(mask)
+    if not w:
+        return 1, labels, np.zeros((1, 5), np.int32)
+    left, top = x & ~1, y & ~1
+    here = (slice(top, y + h), slice(left, x + w))
+    count, found, several, _ = cv2.connectedComponentsWithStats(mask[here], connectivity=8)
+    labels[here] = found
+    stats = np.asarray(several, np.int32)
+    stats[:, cv2.CC_STAT_LEFT] += left
+    stats[:, cv2.CC_STAT_TOP] += top
+    return count, labels, stats
 
 
 def together(regions: list[Region]) -> list[Region]:

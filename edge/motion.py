@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from edge.align import Aligner
 from edge.lighting import lighting
-from edge.planes import median_level
+from edge.planes import level_counts, median_level
 from edge.translate import translate
 
 NOISE_FLOOR = 1.0
 REALIGN_S = 10.0
 STEADY = 0.2
+SPARSE = 4
+LITTLE = np.minimum(np.arange(256), 4)
+"""What a difference of each level counts where most pixels hardly differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +89,19 @@ class MotionGate:
             self._start(grey, time_s)
             nothing = np.zeros_like(grey)
             return Motion(small, grey, nothing, False, (0.0, 0.0), self._noise)
-        moving = self._moving(grey)
+        shaken = self._shake > 0
+        moving = self._unaligned(grey)
         shift = (0.0, 0.0)
-        if self._shake > 0 or cv2.countNonZero(moving) > self._min_pixels:
+        if moving is None or cv2.countNonZero(moving) > self._min_pixels:
             shift = self._follow(grey)
             if shift != (0.0, 0.0):
                 small = translate(small, -shift[0], -shift[1])
                 grey = _grey(small)
-                moving = self._moving(grey)
+                difference = self._difference(grey)
+                self._note_noise(difference[::SPARSE, ::SPARSE])
+                moving = self._moving(grey, difference, self._shake > 0)
+        if moving is None:
+            moving = self._moving(grey, self._difference(grey), shaken)
         watched = moving if self._watched is None else cv2.bitwise_and(moving, self._watched)
         active = cv2.countNonZero(watched) >= self._min_pixels
         if not active and time_s - self._aligned_s > REALIGN_S:
@@ -122,23 +130,49 @@ class MotionGate:
             self._shake = 0.0
         return shift
 
-    def _moving(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _unaligned(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """Return what moves in a picture as it came; None while the camera shakes.
+
+        Then it is lined up anyway and compared again; the noise follows either comparison.
+        """
+        if self._shake > 0:
+            assert self._last is not None
+            sparse = (slice(None, None, SPARSE), slice(None, None, SPARSE))
+            self._note_noise(_apart(grey[sparse], self._last[sparse]))
+            return None
+        difference = self._difference(grey)
+        self._note_noise(difference[::SPARSE, ::SPARSE])
+        return self._moving(grey, difference, False)
+
+    def _difference(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         assert self._last is not None
-        difference = cv2.absdiff(grey, self._last)
-        sample = difference[::4, ::4]
-        typical = median_level(np.asarray(sample, np.uint8))
-        spread = typical if typical >= 2 else float(np.mean(np.minimum(sample, 4)))
+        return _apart(grey, self._last)
+
+    def _note_noise(self, sample: NDArray[np.uint8]) -> None:
+        """Follow the noise, which sample, some pixels of a difference, tells."""
+        counts = level_counts(sample)
+        typical = median_level(counts)
+        spread = typical if typical >= 2 else float(counts @ LITTLE) / sample.size
         self._noise += 0.1 * (max(NOISE_FLOOR, spread) - self._noise)
-        difference = cv2.blur(difference, (3, 3))
+
+    def _moving(
+        self, grey: NDArray[np.uint8], difference: NDArray[np.uint8], shaken: bool
+    ) -> NDArray[np.uint8]:
+        """Return (h, w) uint8, 255 where difference, (h, w), is more than noise and shake."""
+        difference = np.asarray(cv2.blur(difference, (3, 3)), np.uint8)
         light = lighting(float(grey[::8, ::8].mean()))
         limit = self._sensitivity * light + 3.0 * (self._noise - NOISE_FLOOR)
-        if self._shake > 0 and self._edges is not None:
+        if shaken and self._edges is not None:
             tolerance = (limit + 0.6 * self._edges).astype(np.uint8)
             moving = cv2.compare(difference, tolerance, cv2.CMP_GT)
         else:
             moving = cv2.threshold(difference, limit, 255, cv2.THRESH_BINARY)[1]
         solid = cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         return np.asarray(solid, np.uint8)
+
+
+def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.absdiff(one, other), np.uint8)
 
 
 def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
