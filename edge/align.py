@@ -19,6 +19,7 @@ CORNERS = 120
 AGREE_PX = 0.7
 FEWEST = 8
 DRIFT_PX = 1.5
+SKIPPED = 2
 OUTLIER = 40.0
 PLAIN = 2000.0
 SPARSE = 4
@@ -63,15 +64,16 @@ class Aligner:
 def drift(reference: Grey, image: Grey, use: NDArray[np.bool_]) -> tuple[float, float]:
     """Return (x, y), the fraction of a pixel by which image has moved against reference.
 
-    reference, image: (h, w) float32 grey, in one light. use: (h, w), the pixels to compare. Two
-    steps of Gauss-Newton (Lucas & Kanade, 1981), the second without what does not fit the first.
-    (0, 0) where the picture is too plain to tell, or more than DRIFT_PX would have to be believed.
+    reference: (h, w) float32 grey. image: in the same light, of every SKIPPED-th row and column
+    alone. use: of image's size, the pixels to compare. Two steps of Gauss-Newton (Lucas & Kanade,
+    1981), the second without what does not fit the first. (0, 0) where the picture is too plain to
+    tell, or more than DRIFT_PX would have to be believed.
     """
-    step = slice(None, None, 2)
+    step = slice(None, None, SKIPPED)
     across = cv2.Sobel(reference, cv2.CV_32F, 1, 0, scale=1 / 8)[step, step]
     down = cv2.Sobel(reference, cv2.CV_32F, 0, 1, scale=1 / 8)[step, step]
-    apart = image[step, step] - reference[step, step]
-    chosen = np.flatnonzero(use[step, step] & (np.abs(apart) < OUTLIER))
+    apart = image - reference[step, step]
+    chosen = np.flatnonzero(use & (np.abs(apart) < OUTLIER))
     slopes = np.stack([across.ravel()[chosen], down.ravel()[chosen]])
     left = apart.ravel()[chosen]
     kept = np.ones(len(chosen), np.float32)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.align import drift, gain
+from edge.align import SKIPPED, drift, gain
 from edge.lighting import lighting
 from edge.motion import Motion
 from edge.planes import Plane, Planes, each, extremes, grey_of, picture_of, planes_of, smoothed
@@ -69,8 +69,9 @@ class Background:
         moving = cv2.dilate(motion.moving, MOVED_MARGIN)
         np.copyto(self.moved_s, np.float32(time_s), where=moving > 0)
         still = cv2.bitwise_not(moving)
-        for plane, current in zip(planes_of(motion.small), self._current, strict=True):
-            cv2.copyTo(plane, moving, current)
+        for plane, current in zip(cv2.split(motion.small), self._current, strict=True):
+            # With a weight of 1 it is a copy that turns bytes into floats on its way.
+            cv2.accumulateWeighted(plane, current, 1.0, moving)
             cv2.accumulateWeighted(plane, current, BLEND, still)
         self._light = _lighting(self._current)
 
@@ -91,8 +92,9 @@ class Background:
         self._gain = gain(_sparse(self._reference), _sparse(self._current), calm)
         lit = self._lit()
         self._drift = self._drifted(lit, use)
-        apart = each(np.subtract, self._current, self._there(lit))
-        apart = each(np.subtract, apart, _soft(apart, use, 2.5 * limit))
+        there = self._there(lit)
+        apart = each(lambda now, was: np.subtract(now, was, out=was), self._current, there)
+        _take_out_soft(apart, use, 2.5 * limit)
         return _visible(apart, SHADOW_LEVELS * self._light)
 
     def _calm(self, use: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
@@ -119,7 +121,9 @@ class Background:
 
         Shake too small for the motion stage to follow still moves every edge of a busy shelf.
         """
-        x, y = drift(grey_of(lit), grey_of(self._current), use)
+        every_other = (slice(None, None, SKIPPED), slice(None, None, SKIPPED))
+        now = grey_of(each(lambda plane: plane[every_other], self._current))
+        x, y = drift(grey_of(lit), now, use[every_other])
         return (x, y) if max(abs(x), abs(y)) >= DRIFTS else (0.0, 0.0)
 
     def agree(self, where: NDArray[np.bool_]) -> None:
@@ -239,20 +243,25 @@ def _visible(apart: Planes, shadow: float) -> Plane:
     A shadow darkens all channels alike and softly: of plain lightness only what goes beyond a
     shadow's usual depth, `shadow` grey levels, counts, of fine structure and of colour everything.
     """
-    least, greatest = extremes(apart)
     light = apart[0] + apart[1]
     light += apart[2]
     light *= np.float32(1 / 3)
-    colour = np.maximum(greatest - light, light - least)
+    below, colour = extremes(apart)
+    colour -= light
+    np.subtract(light, below, out=below)
+    np.maximum(colour, below, out=colour)
     colour *= np.float32(COLOUR_COUNTS)
-    fine = np.abs(light - smoothed(light, light.shape[1] / 60))
-    beyond = np.abs(light) - np.float32(shadow)
-    visible: Plane = np.maximum(np.maximum(beyond, fine), colour)
+    fine = smoothed(light, light.shape[1] / 60)
+    fine = np.asarray(cv2.absdiff(light, fine), np.float32)
+    beyond = np.abs(light, out=light)
+    beyond -= np.float32(shadow)
+    np.maximum(beyond, fine, out=beyond)
+    visible: Plane = np.maximum(beyond, colour, out=beyond)
     return visible
 
 
-def _soft(apart: Planes, use: NDArray[np.bool_], most: float) -> Planes:
-    """Return the part of a difference that varies softly.
+def _take_out_soft(apart: Planes, use: NDArray[np.bool_], most: float) -> None:
+    """Take the part that varies softly out of a difference, in place.
 
     A weighted mean over a wide neighbourhood, from pixels that differ by at most `most` grey
     levels; it is never larger than that, so a thing of one colour keeps its difference.
@@ -268,6 +277,6 @@ def _soft(apart: Planes, use: NDArray[np.bool_], most: float) -> Planes:
         return np.asarray(cv2.GaussianBlur(coarse, (0, 0), sigma), np.float32)
 
     share = np.maximum(wide(chosen.astype(np.float32)), 0.05)
-    return each(
-        lambda plane: cv2.resize(wide(cv2.copyTo(plane, chosen)) / share, (width, height)), apart
-    )
+    for plane in apart:
+        soft = wide(cv2.copyTo(plane, chosen)) / share
+        plane -= np.asarray(cv2.resize(soft, (width, height)), np.float32)
