@@ -50,13 +50,15 @@ class Sensed:
     """A frame and its motion.
 
     begins: the zones, where its size is new: all starts anew.
-    looking: what the detector finds in it, where it is its turn to look.
+    turn: whether it is the detector's turn to look.
+    looking: what it finds, where it has begun to look.
     """
 
     frame: Frame
     motion: Motion
     begins: tuple[Zone, ...] | None
-    looking: Future[list[Detection]] | None = None
+    turn: bool
+    looking: Future[list[Detection]] | None
 
 
 class CameraPipeline:
@@ -65,6 +67,8 @@ class CameraPipeline:
     stream: what the event ids start from; the same recording must always have the same.
     zones: empty: the whole frame is one zone. detector: None: before/after evidence alone.
     interval_s: how often, in stream time, the detector looks while something moves.
+    viewed: whether anybody may ask for the `view`. Where nobody does, the detector looks only at
+    the pictures the shelf asks it about; the events are the same.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class CameraPipeline:
         detector: Detector | None,
         interval_s: float,
         recogniser: Decider,
+        viewed: bool = True,
     ) -> None:
         self._camera = camera
         self._stream = stream
@@ -87,6 +92,7 @@ class CameraPipeline:
         self._detector = detector
         self._interval_s = interval_s
         self._recogniser = recogniser
+        self._viewed = viewed
         self._tracker = Tracker()
         self._shelf: Shelf | None = None
         self._size = (0, 0)
@@ -121,10 +127,12 @@ class CameraPipeline:
         motion = self._gate.observe(frame.image, frame.time_s)
         self.times.add("motion", time.perf_counter() - started)
         looking = None
-        if motion.active and frame.time_s >= self._due_s and self._detector is not None:
+        turn = motion.active and frame.time_s >= self._due_s
+        if turn:
             self._due_s = frame.time_s + self._interval_s
-            looking = self._looks.submit(self._detect, self._detector, frame.image)
-        return Sensed(frame, motion, begins, looking)
+            if self._viewed and self._detector is not None:
+                looking = self._looks.submit(self._detect, self._detector, frame.image)
+        return Sensed(frame, motion, begins, turn, looking)
 
     def take(self, sensed: Sensed) -> list[DecidedEvent]:
         """Take in a frame that was sensed; return the events that are certain by now."""
@@ -136,6 +144,9 @@ class CameraPipeline:
         shelf = self._shelf
         assert shelf is not None, "the first frame that is sensed begins"
         busy = motion.active or shelf.unsettled
+        if sensed.turn:
+            # Forgotten in its turn, looked at anew or not, so that the events are the same.
+            self._looked = None
         if sensed.looking is not None:
             self._looked_s = frame.time_s
             self._looked = (frame.image, sensed.looking.result())
@@ -205,11 +216,17 @@ def stream_identity(source: str) -> str:
 
 
 def build(
-    config: Config, camera: CameraSettings, bundle: Bundle, recogniser: Decider | None = None
+    config: Config,
+    camera: CameraSettings,
+    bundle: Bundle,
+    recogniser: Decider | None = None,
+    *,
+    viewed: bool = True,
 ) -> CameraPipeline:
     """Make a camera's pipeline as the configuration says.
 
     recogniser: one that is shared with other cameras; None makes one from the bundle.
+    viewed: whether anybody may ask what is seen now.
     Raises DetectorError or RuntimeUnavailable where a network cannot be opened, OSError where a
     recording cannot be read.
     """
@@ -238,4 +255,5 @@ def build(
         detector=detector,
         interval_s=config.detector.interval_s,
         recogniser=recogniser,
+        viewed=viewed,
     )

@@ -91,7 +91,7 @@ def _run(
     with ExitStack() as parts:
         source = open_source(camera)
         parts.callback(source.stop)
-        stages = pipeline.build(config, at_hand(camera, source), bundle)
+        stages = pipeline.build(config, at_hand(camera, source), bundle, viewed=False)
         total = source.frames if isinstance(source, Recording) else None
         started = time.perf_counter()
         frames, last_s, decided = _feed(source, stages, lambda n: progress(n, total))

@@ -55,3 +55,25 @@ def test_sensing_ahead_gives_the_same_events_and_boxes(
     assert results[0] == results[1]
     assert len(results[0][0]) == 1
     assert any(results[0][1]), "the detector saw something"
+
+
+def test_a_replay_nobody_views_detects_only_what_is_asked_and_finds_the_same(
+    shared_data: Path, frames: list[Frame]
+) -> None:
+    camera = CameraSettings("camera-1", str(shared_data / "video" / "bottle-detection.mp4"), "fast")
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    events, looks = [], []
+    for viewed in (True, False):
+        stages = build(default(), camera, bundle, viewed=viewed)
+        told = one_by_one(stages, frames)
+        events.append([_facts(event) for decided, _ in told for event in decided])
+        looks.append(stages.times.summary()["detect"]["calls"])
+    assert events[0] == events[1]
+    assert len(events[0]) == 1
+    assert 0 < looks[1] < looks[0] / 2
+
+
+def _facts(decided: DecidedEvent) -> object:
+    event, decision = decided.event, decided.decision
+    pictures = [crop.tobytes() for crop in event.crops]
+    return decided.event_id, event.time_s, event.decided_s, event.box, decision, pictures
