@@ -21,6 +21,7 @@ from models.default import (
     bundle_of,
 )
 from models.pictures import PictureError, find_pictures
+from models.recipe import Recipe
 from models.train import open_trained
 
 LEARNT_SEEDS = range(9000, 9006)
@@ -61,7 +62,7 @@ def build(
         drawn=drawn,
         stores=[_store(seed) for seed in CALIBRATED_SEEDS],
         packshots=_of(find_pictures([grocery / "iconic"]), train),
-        licences={"EfficientNet-Lite0.Apache-2.0.txt": _LICENCE.read_bytes()},
+        licences={"EfficientNet-Lite2.Apache-2.0.txt": _LICENCE.read_bytes()},
     )
     return build_default(
         destination,
@@ -106,10 +107,14 @@ def bundle_trained(
         material,
         _opened,
         lambda table: Gate(table, GROUP),
-        Settings(recipe=trained.recipe, others=(), side=trained.recipe.side, bits=bits),
+        _of_one(trained.recipe, bits),
         say,
         bundle_id=network.resolve().parent.name,
     )
+
+
+def _of_one(recipe: Recipe, bits: int) -> Settings:
+    return Settings(recipe=recipe, others=(), dim=recipe.dim, side=recipe.side, bits=bits)
 
 
 def _of(pictures: Mapping[str, Sequence[Path]], skus: Container[str]) -> dict[str, Sequence[Path]]:

@@ -93,7 +93,7 @@ class OpenVinoNetwork:
         if cache_dir is not None:
             self._core.set_property({"CACHE_DIR": str(cache_dir)})
         try:
-            self._model = self._core.read_model(path)
+            self._model = unpacked(self._core.read_model(path))
             self._single = self._compile(self._of_one(), "LATENCY").create_infer_request()
         except RuntimeError as error:
             raise RuntimeUnavailable(f"{path}: OpenVINO cannot read it: {_line(error)}") from error
@@ -153,6 +153,22 @@ class OpenVinoNetwork:
     def _compile(self, model: Any, hint: str) -> Any:
         properties = {"PERFORMANCE_HINT": hint, **self._properties}
         return self._core.compile_model(model, "CPU", properties)
+
+
+def unpacked(model: Any) -> Any:
+    """Bring weights stored in fewer bits back to floats, once, before anything is compiled.
+
+    OpenVINO 2026.4 does it in every stream at once, and now and then runs on wrong weights then.
+    A network that computes in 8 bits stays as it is: there they are more than a way to store them.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    if any(step.get_type_name() == "FakeQuantize" for step in model.get_ops()):
+        return model
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
 
 
 class OnnxNetwork:

@@ -12,7 +12,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,12 +37,15 @@ from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
 from models.train import NETWORK, Trained, Watch, open_trained, train
 from models.whitening import Labelled, Projection, fit_projection
+from models.yardstick import MOST_LEAD
 
 Pictures = Mapping[str, Sequence[Path]]
 Crops = Mapping[str, Sequence[NDArray[np.uint8]]]
 Says = Callable[[str], None]
 
 GROUP = "all"
+_HARSH_VIEWS = 2
+"""Of each picture that thresholds are found with."""
 
 _LICENCES = {
     name: f"Apache-2.0 (EfficientNet-{name.capitalize()} weights, Google; changed by us)"
@@ -51,8 +53,13 @@ _LICENCES = {
 } | {MOBILENET: "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"}
 
 
-MILD_RECIPE = Recipe(workers=1, harsh=0.0, synthetic=0.0, seed=1)
+RECIPE = Recipe(backbone="lite2", workers=1)
+
+MILD_RECIPE = replace(RECIPE, harsh=0.0, synthetic=0.0, seed=1)
 """Learns from good pictures of real products alone."""
+
+LARGE_RECIPE = replace(RECIPE, side=280, small_side=224, seed=3)
+"""Learns from larger views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class Settings:
 
     others: further trainings; the trunk's weights are the mean of them all, which generalises
         better than any one of them (model soups, Wortsman et al. 2022).
+    dim: length of an embedding. Newcomers differ in directions that matter little among the
+        products of the training, so that a short one costs them most.
     side: of the crops a device looks at. Training sees parts of pictures, and so what is in them
         larger than they show it; a larger side makes up for that (Touvron et al. 2019).
     tuned_share: how far the weights go from the published ones, 0, to the trained ones, 1.
@@ -69,18 +78,19 @@ class Settings:
     unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
         the projection; shrinkage: see `models.whitening`.
     handicap: of the products that were trained on; see `models.handicap`.
-    nearer: factor on the distances that calibration finds, since pictures kept back from a training
-        were taken where its own were, and are easier than a shop's.
+    clearer: factor on the leads that calibration finds, for what a shop has that even harsh views
+        of its pictures do not.
     """
 
-    recipe: Recipe = field(default_factory=partial(Recipe, workers=1))
-    others: tuple[Recipe, ...] = field(default_factory=lambda: (MILD_RECIPE,))
+    recipe: Recipe = RECIPE
+    others: tuple[Recipe, ...] = (MILD_RECIPE, LARGE_RECIPE)
+    dim: int = 1024
     side: int = 280
     tuned_share: float = 1.0
     beside: str = ""
-    handicap: float = 0.035
-    nearer: float = 0.8
-    bits: int = 16
+    handicap: float = 0.02
+    clearer: float = 1.7
+    bits: int = 8
     unseen_weight: float = 1.0
     drawn_weight: float = 1.0
     shrinkage: float = 0.2
@@ -184,7 +194,7 @@ def bundle_of(
             openvino=ir,
             onnx=onnx,
             side=settings.side,
-            dim=recipe.dim,
+            dim=settings.dim,
             fit=recipe.fit,
             trained_skus=frozenset(material.train),
         )
@@ -226,7 +236,7 @@ def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:
         trunk = Twin(tuned, published, recipe.frozen_stages)
     elif settings.beside:
         trunk = Twin(tuned, open_trunk(settings.beside).eval(), shared=0)
-    return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight).eval()
+    return Embedder(trunk, settings.dim, colour_weight=recipe.colour_weight).eval()
 
 
 def learn_projection(
@@ -246,7 +256,7 @@ def learn_projection(
         found = features(network, (crop for _, crop in drawn), settings)
         names = np.array([sku for sku, _ in drawn])
         sets.append((Labelled(found, names), settings.drawn_weight))
-    return fit_projection(sets, shrinkage=settings.shrinkage, dim=settings.recipe.dim)
+    return fit_projection(sets, shrinkage=settings.shrinkage, dim=settings.dim)
 
 
 def features(
@@ -277,10 +287,11 @@ def calibrated_table(
     random = np.random.default_rng(settings.seed + 1)
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
-    table = build_table({k: looks_of(v) for k, v in train.items()}, settings.recipe.dim, SAFE)
+    table = build_table({k: looks_of(v) for k, v in train.items()}, settings.dim, SAFE)
     table = table.with_handicap(train, settings.handicap)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
+    rows, skus = _with_harsh_views(embedder, material.val, rows, skus, random)
     photographed = calibrate.Kind(
         calibrate.evidence(table, rows, skus),
         calibrate.evidence(table, rows, skus, without_own=True),
@@ -305,7 +316,7 @@ def calibrated_table(
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()
     }
-    whole = build_table(everything, settings.recipe.dim, found.thresholds)
+    whole = build_table(everything, settings.dim, found.thresholds)
     if material.packshots:
         photographs = np.concatenate(list(val.values()))
         shown = [sku for sku, block in val.items() for _ in block]
@@ -316,12 +327,29 @@ def calibrated_table(
     return found, whole.with_thresholds(strict, found.yardstick)
 
 
+def _with_harsh_views(
+    embedder: Embeds,
+    pictures: Pictures,
+    rows: NDArray[np.float32],
+    skus: list[str],
+    random: np.random.Generator,
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Add embeddings of pictures as a bad camera sees them, and what those show.
+
+    Pictures kept back from a training were taken where its own were, and are told apart too easily.
+    """
+    shown = [(sku, path) for sku, path in labelled(pictures) for _ in range(_HARSH_VIEWS)]
+    views = (changed(read_picture(path), HARSH, random) for _, path in shown)
+    harsh = np.stack(list(embedder.embed_many(views)))
+    return np.concatenate([rows, harsh]), [*skus, *(sku for sku, _ in shown)]
+
+
 def stricter(found: Thresholds, settings: Settings) -> Thresholds:
-    """Return thresholds that accept only what is nearer."""
+    """Return thresholds that accept only what leads by more."""
     return replace(
         found,
-        tl=found.tl * settings.nearer,
-        anchor_accept=found.anchor_accept * settings.nearer,
+        margin=min(found.margin * settings.clearer, MOST_LEAD),
+        anchor_margin=min(found.anchor_margin * settings.clearer, MOST_LEAD),
     )
 
 

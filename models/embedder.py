@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from models.colour import LENGTH, ColourFeatures
 
+_ROOT = 0.35
+"""Power the trunk's features are raised to."""
+
 _LEAST = 1e-4
-"""Added under the square root, which has no slope at 0."""
+"""Added under the root, which has no slope at 0."""
 
 
 class Featured(Protocol):
@@ -30,7 +33,7 @@ class Embedder(nn.Module):
     """Trunk, colours and projection.
 
     The projection sees what the trunk found and what colours there are. Of the trunk's features it
-    sees the square root: few channels answer strongly, and would otherwise decide alone. Colour
+    sees a root: few channels answer strongly, and would otherwise decide alone. Colour
     order, normalisation, trunk and projection are one graph, so that a device cannot prepare a crop
     differently from what the table was built with.
     """
@@ -64,7 +67,7 @@ class Embedder(nn.Module):
     def features(self, crops: Tensor) -> Tensor:
         """Return what the projection sees: (B, S, S, 3) uint8 BGR to (B, F) float32."""
         rgb = _rgb(crops)
-        found = torch.sqrt(self.trunk(_scaled(rgb)) + _LEAST)
+        found = torch.pow(self.trunk(_scaled(rgb)) + _LEAST, _ROOT)
         if self.colours is None:
             return found
         return torch.cat([found, self.colour_weight * self.colours(rgb)], dim=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 
-from edge.runtime import RUNTIMES, TOLERANCE, Network, RuntimeUnavailable, open_network
+from edge.runtime import RUNTIMES, TOLERANCE, Network, RuntimeUnavailable, open_network, unpacked
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 
 MODEL = load_bundle(DEFAULT_BUNDLE).groups[0].model
@@ -53,6 +54,23 @@ def test_many_answers_come_in_order(network: Network) -> None:
     assert len(many) == 9
     for got, asked in zip(many, batches, strict=True):
         np.testing.assert_allclose(got, network.infer(asked), atol=1e-4)
+
+
+def test_networks_opened_again_and_again_give_the_same_answers() -> None:
+    batches = [batch(1, seed) for seed in range(2)]
+    expected = list(
+        open_network(MODEL.openvino, MODEL.onnx, runtime="onnxruntime").infer_many(batches)
+    )
+    for _ in range(6):
+        opened = open_network(MODEL.openvino, MODEL.onnx)
+        for got, right in zip(opened.infer_many(batches), expected, strict=True):
+            assert np.abs(got - right).max() <= TOLERANCE
+
+
+def test_no_weight_is_left_to_be_unpacked_when_a_network_is_compiled() -> None:
+    network = unpacked(openvino.Core().read_model(MODEL.openvino))
+    stored = [step for step in network.get_ops() if step.get_type_name() == "Constant"]
+    assert {step.get_element_type().to_string() for step in stored} <= {"f32", "i64"}
 
 
 def test_a_stream_can_be_left_and_begun_again(network: Network) -> None:
