@@ -59,14 +59,14 @@ def test_a_self_test_decided_otherwise_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["models/lite0.bin", "models/lite0.onnx", "catalogue.csv", "tables/all/anchors.npy"]
+    "name", ["models/lite2.bin", "models/lite2.onnx", "catalogue.csv", "tables/all/anchors.npy"]
 )
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     refused(folder, f"{name} is missing")
 
 
-@pytest.mark.parametrize("name", ["models/lite0.xml", "tables/all/centroids.npy", "selftest/0.png"])
+@pytest.mark.parametrize("name", ["models/lite2.xml", "tables/all/centroids.npy", "selftest/0.png"])
 def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -75,8 +75,8 @@ def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_a_truncated_file_is_named(folder: Path) -> None:
-    os.truncate(folder / "models/lite0.bin", 1000)
-    refused(folder, r"models/lite0\.bin is corrupt")
+    os.truncate(folder / "models/lite2.bin", 1000)
+    refused(folder, r"models/lite2\.bin is corrupt")
 
 
 def test_a_file_nobody_vouches_for_is_named(folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_path_that_leads_outside_is_refused(folder: Path, name: str) -> None:
 
 
 def test_a_model_outside_the_listing_is_refused(folder: Path) -> None:
-    edit(folder, lambda m: m["models"]["lite0"].update(openvino="models/other.xml"))
+    edit(folder, lambda m: m["models"]["lite2"].update(openvino="models/other.xml"))
     refused(folder, r"models/other\.xml is used but not listed")
 
 
