@@ -103,7 +103,7 @@ def test_a_sure_route_asks_one_group_and_others_only_where_it_does_not_know(
     monkeypatch.setattr(recogniser.embedder("odd"), "embed_item", lambda crops: eye)
     decision = recogniser.decide([drawn(0)])
     assert (decision.group, decision.sku) == ("odd", bundle.groups[1].table.skus[0])
-    far = directions(1, 256, seed=8)[0]
+    far = directions(1, bundle.groups[1].table.dim, seed=8)[0]
     monkeypatch.setattr(recogniser.embedder("odd"), "embed_item", lambda crops: far)
     assert recogniser.decide([drawn(0)]).sku is None
 
