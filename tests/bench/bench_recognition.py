@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edge.embed import open_embedder
 from edge.gate import Gate
+from models.asks import Embeds, MakesGate
 from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 from models.catalogue import read_catalogue
-from models.enrol import enrol
 from models.evaluate import Task, evaluate_task
-from models.pictures import find_pictures, labelled, read_picture
-from models.table import GroupTable
-from tests.bench.results import table as as_table
+from models.pictures import find_pictures
+from tests.bench.results import table
 
 SHARED = Path(os.environ.get("SHELFGATE_SHARED", Path(__file__).parents[3] / "shared"))
 Figures = dict[str, Any]
@@ -53,17 +51,16 @@ def run() -> Figures:
         raise BadInput(f"{grocery}: not there: set SHELFGATE_SHARED to the folder that has data/")
     group = load_bundle(DEFAULT_BUNDLE).groups[0]
     embedder, gate = open_embedder(group.model), partial(Gate, group=group.name)
-    queries = find_pictures([grocery / "trained" / "test", grocery / "novel" / "query"])
     task = Task(
         table=group.table,
         catalogue=read_catalogue(grocery / "catalog.csv"),
         enrol=find_pictures([grocery / "novel" / "enrol"]),
-        query=queries,
+        query=find_pictures([grocery / "trained" / "test", grocery / "novel" / "query"]),
         unknown={},
         trained=group.model.trained_skus,
     )
     figures = evaluate_task(task, embedder, gate)
-    figures["packshot_only"] = _by_packshots(group.table, embedder, grocery, queries)
+    figures["packshot_only"] = _by_packshots(task, embedder, gate, grocery / "iconic")
     figures["short_of"] = [
         f"{name}: {told(figures)}, wanted {sign} {wanted}"
         for name, told, sign, wanted in WANTED
@@ -88,9 +85,9 @@ def markdown(figures: Figures) -> str:
         if round(100 * point["coverage"]) % 10 == 0
     ]
     return (
-        f"{lead}\n\n{as_table(('share', 'is', 'wanted'), rows)}\n\n"
+        f"{lead}\n\n{table(('share', 'is', 'wanted'), rows)}\n\n"
         "What would be wrong, were so many decided, the clearest first:\n\n"
-        f"{as_table(('decided', 'of those wrong'), curve)}"
+        f"{table(('decided', 'of those wrong'), curve)}"
     )
 
 
@@ -100,17 +97,10 @@ def _holds(value: float | None, sign: str, wanted: float) -> bool:
     return value >= wanted if sign == ">=" else value <= wanted
 
 
-def _by_packshots(
-    table: GroupTable, embedder: Any, grocery: Path, queries: dict[str, list[Path]]
-) -> float:
+def _by_packshots(task: Task, embedder: Embeds, gate: MakesGate, iconic: Path) -> float | None:
     """Return how many pictures of untrained products are told, enrolled from one packshot each."""
-    newcomers = [sku for sku in queries if sku not in table.skus]
-    looks = {
-        sku: enrol(sku, [read_picture(grocery / "iconic" / f"{sku}.jpg")], embedder, table).looks
-        for sku in newcomers
-    }
-    gate = Gate(table.with_products(looks), "all")
-    asked = list(labelled({sku: queries[sku] for sku in newcomers}))
-    rows = embedder.embed_many(read_picture(path) for _, path in asked)
-    told = [gate.decide(row).nearest[0].sku for row in rows]
-    return round(float(np.mean([t == sku for t, (sku, _) in zip(told, asked, strict=True)])), 4)
+    newcomers = {sku: [iconic / f"{sku}.jpg"] for sku in task.query if sku not in task.trained}
+    asked = {sku: task.query[sku] for sku in newcomers}
+    figures = evaluate_task(replace(task, enrol=newcomers, query=asked), embedder, gate)
+    found: float | None = figures["accuracy"]["untrained"]
+    return found
