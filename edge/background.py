@@ -53,8 +53,8 @@ class Background:
         self.moved_s = np.full((height, width), time_s, np.float32)
         self.judged_s = np.full((height, width), -1e9, np.float32)
         self.agreed_s = np.full((height, width), time_s, np.float32)
-        self._current = planes_of(motion.small)
-        self._reference = planes_of(motion.small)
+        small = motion.small()
+        self._current, self._reference = planes_of(small), planes_of(small)
         self._light = _lighting(self._current)
         self.known = np.zeros((height, width), np.uint8)
         self.picture = image.copy()
@@ -69,7 +69,7 @@ class Background:
         moving = cv2.dilate(motion.moving, MOVED_MARGIN)
         np.copyto(self.moved_s, np.float32(time_s), where=moving > 0)
         still = cv2.bitwise_not(moving)
-        for plane, current in zip(cv2.split(motion.small), self._current, strict=True):
+        for plane, current in zip(cv2.split(motion.small()), self._current, strict=True):
             # With a weight of 1 it is a copy that turns bytes into floats on its way.
             cv2.accumulateWeighted(plane, current, 1.0, moving)
             cv2.accumulateWeighted(plane, current, BLEND, still)

@@ -21,6 +21,8 @@ from edge.translate import translate
 NOISE_FLOOR = 1.0
 REALIGN_S = 10.0
 STEADY = 0.2
+GLANCE_S = 0.1
+"""How often it is looked whether a camera that stands still has begun to shake."""
 SPARSE = 4
 LITTLE = np.minimum(np.arange(256), 4)
 """What a difference of each level counts where most pixels hardly differ."""
@@ -30,20 +32,30 @@ LITTLE = np.minimum(np.arange(256), 4)
 class Motion:
     """What moved between the last picture and this one.
 
-    small: (h, w, 3) uint8 BGR, the picture made small, smoothed and lined up.
-    grey: (h, w) uint8, small in grey.
+    shrunk: (h, w, 3) uint8 BGR, the picture made small.
+    grey: (h, w) uint8, that in grey, smoothed and lined up.
     moving: (h, w) uint8, 255 where something moves.
     active: whether enough moves, where somebody looks, to be worth a thought.
     shift: x, y in pixels of the small picture by which the camera was off.
     noise: standard deviation of the smoothed small picture's grey noise, in grey levels.
     """
 
-    small: NDArray[np.uint8]
+    shrunk: NDArray[np.uint8]
     grey: NDArray[np.uint8]
     moving: NDArray[np.uint8]
     active: bool
     shift: tuple[float, float]
     noise: float
+
+    def small(self) -> NDArray[np.uint8]:
+        """Return (h, w, 3) uint8 BGR, the small picture smoothed and lined up.
+
+        Made anew at each call: in a quiet picture nobody needs it.
+        """
+        lined_up: NDArray[np.uint8] = translate(
+            _smooth(self.shrunk), -self.shift[0], -self.shift[1]
+        )
+        return lined_up
 
 
 class MotionGate:
@@ -64,7 +76,7 @@ class MotionGate:
         self._max_shift = max_shift
         self._watched: NDArray[np.uint8] | None = None
         self._aligner: Aligner | None = None
-        self._aligned_s = -1e9
+        self._aligned_s = self._glanced_s = -1e9
         self._last: NDArray[np.uint8] | None = None
         self._noise = NOISE_FLOOR
         self._shake = 0.0
@@ -82,21 +94,20 @@ class MotionGate:
 
     def observe(self, image: NDArray[np.uint8], time_s: float) -> Motion:
         """Compare image, (H, W, 3) uint8 BGR, taken at time_s, with the one before."""
-        shrunk = cv2.resize(image, self.small_size(image), interpolation=cv2.INTER_LINEAR)
-        small: NDArray[np.uint8] = np.asarray(cv2.GaussianBlur(shrunk, (5, 5), 1.2), np.uint8)
-        grey = _grey(small)
+        size = self.small_size(image)
+        shrunk = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        grey = _smooth(cv2.cvtColor(shrunk, cv2.COLOR_BGR2GRAY))
         if self._last is None or self._last.shape != grey.shape:
             self._start(grey, time_s)
             nothing = np.zeros_like(grey)
-            return Motion(small, grey, nothing, False, (0.0, 0.0), self._noise)
+            return Motion(shrunk, grey, nothing, False, (0.0, 0.0), self._noise)
         shaken = self._shake > 0
         moving = self._unaligned(grey)
         shift = (0.0, 0.0)
         if moving is None or cv2.countNonZero(moving) > self._min_pixels:
-            shift = self._follow(grey)
+            shift = self._follow(grey, time_s)
             if shift != (0.0, 0.0):
-                small = translate(small, -shift[0], -shift[1])
-                grey = _grey(small)
+                grey = translate(grey, -shift[0], -shift[1])
                 difference = self._difference(grey)
                 self._note_noise(difference[::SPARSE, ::SPARSE])
                 moving = self._moving(grey, difference, self._shake > 0)
@@ -107,7 +118,7 @@ class MotionGate:
         if not active and time_s - self._aligned_s > REALIGN_S:
             self._start(grey, time_s)
         self._last = grey
-        return Motion(small, grey, moving, active, shift, self._noise)
+        return Motion(shrunk, grey, moving, active, shift, self._noise)
 
     def _start(self, grey: NDArray[np.uint8], time_s: float) -> None:
         self._last = grey
@@ -119,8 +130,11 @@ class MotionGate:
             cv2.dilate(cv2.magnitude(dx, dy), np.ones((3, 3), np.uint8)), np.float32
         )
 
-    def _follow(self, grey: NDArray[np.uint8]) -> tuple[float, float]:
+    def _follow(self, grey: NDArray[np.uint8], time_s: float) -> tuple[float, float]:
         assert self._aligner is not None
+        if self._shake == 0 and time_s - self._glanced_s < GLANCE_S:
+            return 0.0, 0.0
+        self._glanced_s = time_s
         shift = self._aligner.shift(grey, self._max_shift * grey.shape[1])
         size = max(abs(shift[0]), abs(shift[1]))
         if size < 0.25 and self._shake == 0:
@@ -175,5 +189,5 @@ def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8
     return np.asarray(cv2.absdiff(one, other), np.uint8)
 
 
-def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+def _smooth(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(picture, (5, 5), 1.2), np.uint8)

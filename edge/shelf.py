@@ -56,6 +56,9 @@ FORGET_S = 3.0
 CHANGED_SHARE = 0.4
 """Where an item's like stands behind it, so little of its place may look changed."""
 OUTLINE = 2.0
+"""So many times the smallest item a box must hold where its outline alone has changed."""
+THIN, THIN_OUTLINE = 0.4, 5.0
+"""And so many where less than this share of it has: coarse compression leaves seams along edges."""
 HAND_SHARE = 0.4
 """What is smaller beside all that hangs together with the picture's edge is a hand of an arm."""
 FAINT = 2.0
@@ -76,7 +79,8 @@ class Shelf:
         self._background = Background(limits.settle_s, limits.sensitivity)
         self._recent = Recent(RECENT_S, RECENT_EVERY_S)
         self._masks: list[NDArray[np.uint8]] = []
-        self._checked_s = self._followed_s = self._refreshed_s = -1e9
+        self._differed = np.zeros((0, 0), np.bool_)
+        self._checked_s = self._compared_s = self._followed_s = self._refreshed_s = -1e9
         self._scale = 1.0
         self.unsettled = True
 
@@ -86,6 +90,7 @@ class Shelf:
         self._scale = frame.image.shape[1] / width
         self._masks = masks(self._zones, (width, height), frame.image.shape[1])
         self._recent.clear()
+        self._compared_s = -1e9
         self._background.start(frame.image, motion, frame.time_s)
         self.unsettled = True
 
@@ -99,17 +104,40 @@ class Shelf:
         if now - self._checked_s < CHECK_S:
             return []
         self._checked_s = now
-        return self._check(frame, motion)
+        settled, disturbed = self._background.settled(), self._background.disturbed()
+        if self._nothing_new(settled, disturbed, now):
+            self._background.agree(settled & ~self._differed)
+            return []
+        self._compared_s = now
+        return self._check(frame, motion, settled, disturbed)
 
-    def _check(self, frame: Frame, motion: Motion) -> list[ShelfEvent]:
+    def _nothing_new(
+        self, settled: NDArray[np.bool_], disturbed: NDArray[np.bool_], now: float
+    ) -> bool:
+        """Whether to compare with the reference anew would tell nothing.
+
+        settled, disturbed: (h, w), as the background tells them. What lies still now did so at
+        the last comparison too, if that is not older than the settling time, and what was found
+        then still holds. Where all lies still, the whole may become the reference: look again.
+        """
+        if now - self._compared_s >= self._limits.settle_s or settled.all():
+            return False
+        differs = int(np.count_nonzero(settled & disturbed & self._differed))
+        return differs < self._least()
+
+    def _check(
+        self,
+        frame: Frame,
+        motion: Motion,
+        settled: NDArray[np.bool_],
+        disturbed: NDArray[np.bool_],
+    ) -> list[ShelfEvent]:
         background, now = self._background, frame.time_s
-        settled = background.settled()
         self._learn_unknown(frame, motion, settled)
         apart = background.difference()
-        differs = (apart > background.limit()) & (background.known > 0)
-        disturbed = background.disturbed()
+        differs = self._differed = (apart > background.limit()) & (background.known > 0)
         changed = mask_of(differs & disturbed)
-        min_area = max(12, round(CHANGED_SHARE * self._smallest()))
+        min_area = self._least()
         regions = together(find_regions(changed, now - background.moved_s, min_area))
         events: list[ShelfEvent] = []
         waiting = False
@@ -193,10 +221,16 @@ class Shelf:
     def _is_large_enough(self, part: Region) -> bool:
         """Whether a part is as large as an item, or the outline of one."""
         smallest = self._smallest()
-        if part.area >= smallest:
+        thin = part.area < THIN * part.box_area
+        if part.area >= smallest and not thin:
             return True
         sides = (part.box[2] - part.box[0], part.box[3] - part.box[1])
-        return part.box_area >= OUTLINE * smallest and min(sides) >= 0.8 * smallest**0.5
+        least = (THIN_OUTLINE if thin else OUTLINE) * smallest
+        return part.box_area >= least and min(sides) >= 0.8 * smallest**0.5
+
+    def _least(self) -> int:
+        """Return how many pixels must have changed for a place to be looked at."""
+        return max(12, round(CHANGED_SHARE * self._smallest()))
 
     def _largest(self) -> float:
         height, width = self._background.shape

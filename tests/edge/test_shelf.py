@@ -23,6 +23,9 @@ VARIANTS: dict[str, Any] = {
     ),
     "noisy": clips.each(clips.noisy),
     "shaken": clips.each(clips.shaken),
+    "shaken now and then": clips.each(
+        lambda image, n: clips.shaken(image, n) if n // 100 % 2 else image
+    ),
     "fading light": clips.each(clips.fading),
 }
 
@@ -76,6 +79,19 @@ def test_a_thing_that_vanishes_was_picked_and_one_that_appears_came_back() -> No
     events = clips.shelf_events([full] * 30 + [bare] * 40 + [full] * 40, 15.0)
     assert [event.kind for event in events] == ["pick", "return"]
     assert all(event.box[0] <= 80 <= event.box[2] for event in events)
+
+
+@pytest.mark.parametrize(("solid", "kinds"), [(True, ["return", "pick"]), (False, [])])
+def test_a_small_thing_is_an_event_and_a_seam_of_the_codec_beside_an_edge_is_none(
+    solid: bool, kinds: list[str]
+) -> None:
+    bare = np.full((360, 640, 3), 120, np.uint8)
+    there = bare.copy()
+    cv2.rectangle(there, (300, 150), (330, 204), (160, 100, 60), -1)
+    if not solid:
+        there[150:200, 304:] = bare[150:200, 304:]
+    events = clips.shelf_events([bare] * 30 + [there] * 40 + [bare] * 40, 15.0)
+    assert [event.kind for event in events] == kinds
 
 
 def test_what_leaves_soon_after_a_lamp_was_switched_is_a_pick_though_somebody_keeps_moving() -> (
