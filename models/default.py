@@ -35,7 +35,7 @@ from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
-from models.train import NETWORK, Trained, Watch, open_trained, train
+from models.train import Trained, Watch, trained_once
 from models.whitening import Labelled, Projection, fit_projection
 from models.yardstick import MOST_LEAD
 
@@ -149,7 +149,8 @@ def build_default(
     for number, recipe in enumerate(settings.recipes):
         folder = work / str(number)
         say(f"training {recipe.backbone} on {len(material.train)} products, in {folder}")
-        trained.append(_trained(material, folder, recipe, _later(watch, passes)))
+        later = _later(watch, passes)
+        trained.append(trained_once(material.train, folder, recipe, val=material.val, watch=later))
         passes += recipe.passes
     network = network_of(trained, settings)
     projection = learn_projection(network, material, settings, say)
@@ -162,14 +163,6 @@ def _later(watch: Watch | None, passes: int) -> Watch | None:
     if watch is None:
         return None
     return lambda number, batch, batches, loss: watch(passes + number, batch, batches, loss)
-
-
-def _trained(material: Material, folder: Path, recipe: Recipe, watch: Watch | None) -> Trained:
-    if (folder / NETWORK).is_file():
-        finished = open_trained(folder / NETWORK)
-        if (finished.recipe, finished.skus) == (recipe, tuple(material.train)):
-            return finished
-    return train(material.train, folder, recipe, val=material.val, watch=watch)
 
 
 def bundle_of(

@@ -85,6 +85,25 @@ def train(
         return _Training(pictures, out, recipe, ours).run(val or {}, watch or _silent)
 
 
+def trained_once(
+    pictures: Pictures,
+    out: Path,
+    recipe: Recipe,
+    *,
+    val: Pictures | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """Open the network that out holds, where it is of this recipe and these products; else train.
+
+    As `train` otherwise.
+    """
+    if (out / NETWORK).is_file():
+        finished = open_trained(out / NETWORK)
+        if (finished.recipe, finished.skus) == (recipe, tuple(pictures)):
+            return finished
+    return train(pictures, out, recipe, val=val, watch=watch)
+
+
 def open_trained(path: Path) -> Trained:
     """Open a network.pt that `train` left. Raises CheckpointError."""
     state = checkpoint.load(path)

@@ -21,11 +21,11 @@ from edge.gate import Gate  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
-from models.default import Material, Settings, _trained, build_default, network_of  # noqa: E402
+from models.default import Material, Settings, build_default, network_of  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
 from models.recipe import Recipe  # noqa: E402
 from models.selftest import drawn  # noqa: E402
-from models.train import NETWORK, open_trained  # noqa: E402
+from models.train import NETWORK, open_trained, trained_once  # noqa: E402
 
 SKUS = [f"p{number}" for number in range(4)]
 SMALL = Recipe(side=56, dim=16, passes=1, products=4, pictures=2)
@@ -118,9 +118,9 @@ def test_what_is_shipped_is_the_mean_of_all_trainings(built: Path, shop: Path) -
 def test_a_finished_training_is_used_again(built: Path, shop: Path) -> None:
     pictures = find_pictures([shop / "train"])
     folder, before = shop / "work" / "0", (shop / "work" / "0" / NETWORK).stat().st_mtime_ns
-    _trained(material_of(shop), folder, SMALL, None)
+    trained_once(pictures, folder, SMALL)
     assert (folder / NETWORK).stat().st_mtime_ns == before
-    _trained(material_of(shop), folder.with_name("2"), SMALL, None)
+    trained_once(pictures, folder.with_name("2"), SMALL)
     assert set(open_trained(folder.with_name("2") / NETWORK).skus) == set(pictures)
 
 
