@@ -62,7 +62,7 @@ THIN, THIN_OUTLINE = 0.4, 5.0
 HAND_SHARE = 0.4
 """What is smaller beside all that hangs together with the picture's edge is a hand of an arm."""
 FAINT = 2.0
-FAINT_WAITS = 1.5
+FAINT_WAITS = 2.0
 REFRESH_S = 0.3
 RECENT_S = 20.0
 RECENT_EVERY_S = 0.06
@@ -80,7 +80,8 @@ class Shelf:
         self._recent = Recent(RECENT_S, RECENT_EVERY_S)
         self._masks: list[NDArray[np.uint8]] = []
         self._differed = np.zeros((0, 0), np.bool_)
-        self._checked_s = self._compared_s = self._followed_s = self._refreshed_s = -1e9
+        self._due_s = -1e9
+        self._compared_s = self._followed_s = self._refreshed_s = -1e9
         self._scale = 1.0
         self.unsettled = True
 
@@ -90,7 +91,7 @@ class Shelf:
         self._scale = frame.image.shape[1] / width
         self._masks = masks(self._zones, (width, height), frame.image.shape[1])
         self._recent.clear()
-        self._compared_s = -1e9
+        self._compared_s = self._due_s = -1e9
         self._background.start(frame.image, motion, frame.time_s)
         self.unsettled = True
 
@@ -101,9 +102,9 @@ class Shelf:
             return []
         self._background.update(motion, now)
         self._recent.add(motion.grey, now)
-        if now - self._checked_s < CHECK_S:
+        if now < self._due_s:
             return []
-        self._checked_s = now
+        self._due_s = now + CHECK_S
         settled, disturbed = self._background.settled(), self._background.disturbed()
         if self._nothing_new(settled, disturbed, now):
             self._background.agree(settled & ~self._differed)
@@ -137,21 +138,8 @@ class Shelf:
         apart = background.difference()
         differs = self._differed = (apart > background.limit()) & (background.known > 0)
         changed = mask_of(differs & disturbed)
-        min_area = self._least()
-        regions = together(find_regions(changed, now - background.moved_s, min_area))
-        events: list[ShelfEvent] = []
-        waiting = False
-        arms = [region for region in regions if region.at_border]
-        for region in regions:
-            if self._is_held(region, arms, apart) or self._somebody_at(region, frame):
-                waiting = True
-                continue
-            found = self._judge(region, apart, min_area, frame, motion)
-            events += found
-            if found or region.calm_s >= FORGET_S:
-                self._absorb(region, frame, motion)
-            else:
-                waiting = True
+        regions = together(find_regions(changed, now - background.moved_s, self._least()))
+        events, waiting = self._ripe(regions, apart, frame, motion)
         calm = settled & (changed == 0)
         background.agree(calm & ~differs)
         if now - self._followed_s >= FOLLOW_S:
@@ -164,10 +152,41 @@ class Shelf:
                 background.rebase(frame.image, motion)
         return sorted(events, key=lambda event: event.time_s)
 
-    def _is_held(self, region: Region, arms: Sequence[Region], apart: NDArray[np.float32]) -> bool:
-        """Whether a region has not been still for long enough, or an arm is still at it.
+    def _ripe(
+        self,
+        regions: Sequence[Region],
+        apart: NDArray[np.float32],
+        frame: Frame,
+        motion: Motion,
+    ) -> tuple[list[ShelfEvent], bool]:
+        """Judge the regions that have been still for long enough; also whether any still waits."""
+        events: list[ShelfEvent] = []
+        waiting = False
+        arms = [region for region in regions if region.at_border]
+        for region in regions:
+            wait_s = self._wait_s(region, arms, apart)
+            if wait_s > 0:
+                waiting = True
+                self._due_s = min(self._due_s, frame.time_s + wait_s)
+                continue
+            # What has been judged already waits anyhow, whoever is at it.
+            asked = region.calm_s >= FORGET_S or not self._background.judged(region.mask > 0)
+            if asked and self._somebody_at(region, frame):
+                waiting = True
+                continue
+            found = self._judge(region, apart, frame, motion)
+            events += found
+            if found or region.calm_s >= FORGET_S:
+                self._absorb(region, frame, motion)
+            else:
+                waiting = True
+        return events, waiting
 
-        What hardly differs must be still for longer: a hand's shadow does, and coarse compression.
+    def _wait_s(self, region: Region, arms: Sequence[Region], apart: NDArray[np.float32]) -> float:
+        """Return for how much longer a region must be still at least; 0 or less for no longer.
+
+        While an arm is at it, it waits to be forgotten. What hardly differs must be still for
+        longer: a hand's shadow does, and coarse compression.
         """
         settle_s = self._limits.settle_s
         wait_s = self._limits.arm_s if region.at_border else settle_s
@@ -175,15 +194,14 @@ class Shelf:
             wait_s = max(wait_s, FORGET_S)
         if cv2.mean(apart, region.mask)[0] < FAINT * self._background.limit():
             wait_s = max(wait_s, FAINT_WAITS * settle_s)
-        at_arm = any(region.near(arm) or region.below(arm) for arm in arms)
-        near_arm = region.calm_s < FORGET_S and at_arm
-        return near_arm or region.calm_s < wait_s
+        if any(region.near(arm) or region.below(arm) for arm in arms):
+            wait_s = max(wait_s, FORGET_S)
+        return wait_s - region.calm_s
 
     def _judge(
         self,
         region: Region,
         apart: NDArray[np.float32],
-        min_area: int,
         frame: Frame,
         motion: Motion,
     ) -> list[ShelfEvent]:
@@ -192,7 +210,7 @@ class Shelf:
         What is wide and leaves no item is light: it is learned at once, for somebody who keeps
         moving beside it would keep it from ever lying still for long.
         """
-        inside, background = region.mask > 0, self._background
+        inside, background, min_area = region.mask > 0, self._background, self._least()
         events: list[ShelfEvent] = []
         if not background.judged(inside):
             parts = self._items(region, cores(region, apart, background.limit(), min_area))

@@ -8,7 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from edge.background import Background
 from tests.edge import clips
 from tests.edge.clips import FPS, Expected, Pictures
 
@@ -79,6 +81,28 @@ def test_a_thing_that_vanishes_was_picked_and_one_that_appears_came_back() -> No
     events = clips.shelf_events([full] * 30 + [bare] * 40 + [full] * 40, 15.0)
     assert [event.kind for event in events] == ["pick", "return"]
     assert all(event.box[0] <= 80 <= event.box[2] for event in events)
+
+
+def test_a_hand_before_a_shelf_that_stays_as_it_is_costs_few_comparisons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[float] = []
+    compare = Background.difference
+
+    def counted(self: Background) -> NDArray[np.float32]:
+        compared.append(self.moved_s.max())
+        return compare(self)
+
+    monkeypatch.setattr(Background, "difference", counted)
+    bare = np.full((180, 320, 3), 120, np.uint8)
+    hands = []
+    for n in range(120):
+        hands.append(bare.copy())
+        x = 60 + (7 * n) % 160
+        cv2.rectangle(hands[-1], (x, 0), (x + 30, 90), (90, 120, 190), -1)
+    assert clips.shelf_events([bare] * 60 + hands, 30.0) == []
+    while_moving = [time_s for time_s in compared if time_s >= 2.0]
+    assert 8 <= len(while_moving) <= 20, "four seconds, a settling time of 0.3 s, checks of 0.1 s"
 
 
 @pytest.mark.parametrize(("solid", "kinds"), [(True, ["return", "pick"]), (False, [])])
