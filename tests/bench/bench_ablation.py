@@ -8,7 +8,6 @@ minutes on a GPU, two hours on two cores; with --keep they are used again.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,9 +29,9 @@ from models.recipe import Recipe
 from models.table import SAFE, GroupTable, build_table, normalised
 from models.train import embedded, trained_once
 from models.train_data import plain
+from tests.bench.material import grocery_pictures
 from tests.bench.results import table as as_table
 
-SHARED = Path(os.environ.get("SHELFGATE_SHARED", Path(__file__).parents[3] / "shared"))
 RECIPE = Recipe(workers=1)
 CALIBRATION = 128
 
@@ -45,7 +44,7 @@ def run(recipe: Recipe = RECIPE, keep: Path | None = None) -> dict[str, Any]:
 
     keep: folder for the trainings; finished ones that it holds are not done again.
     """
-    grocery = SHARED / "data" / "grocery"
+    grocery = grocery_pictures()
     learnt = find_pictures([grocery / "trained" / "train"])
     with tempfile.TemporaryDirectory(prefix="shelfgate-ablation-") as name:
         work = keep or Path(name)

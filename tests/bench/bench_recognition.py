@@ -7,7 +7,6 @@ device runs. What `shelfgate models evaluate` prints, beside what is wanted.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,14 +16,13 @@ from typing import Any
 from edge.embed import open_embedder
 from edge.gate import Gate
 from models.asks import Embeds, MakesGate
-from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 from models.catalogue import read_catalogue
 from models.evaluate import Task, evaluate_task
 from models.pictures import find_pictures
+from tests.bench.material import grocery_pictures
 from tests.bench.results import table
 
-SHARED = Path(os.environ.get("SHELFGATE_SHARED", Path(__file__).parents[3] / "shared"))
 Figures = dict[str, Any]
 
 WANTED: tuple[tuple[str, Callable[[Figures], float | None], str, float], ...] = (
@@ -46,9 +44,7 @@ of the table without its own product."""
 
 def run() -> Figures:
     """Measure. Raises BadInput where the photographs are not at hand."""
-    grocery = SHARED / "data" / "grocery"
-    if not grocery.is_dir():
-        raise BadInput(f"{grocery}: not there: set SHELFGATE_SHARED to the folder that has data/")
+    grocery = grocery_pictures()
     group = load_bundle(DEFAULT_BUNDLE).groups[0]
     embedder, gate = open_embedder(group.model), partial(Gate, group=group.name)
     task = Task(
