@@ -100,7 +100,10 @@ def _is_file(camera: CameraSettings, clip: str) -> bool:
 def _progress() -> Progress:
     columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.completed} frames"),
                TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # Where nobody looks it would leave an empty line before what is wrong.
+    shown = console.is_terminal
+    return Progress(*columns, console=console, transient=True, disable=not shown)
 
 
 def _document(result: Replayed) -> dict[str, Any]:

@@ -105,7 +105,9 @@ def _write(store: SimulatedStore, out: Path) -> Written:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("frames", total=store.settings.frames)
         return write(store, out, lambda count: bar.update(task, completed=count))
 

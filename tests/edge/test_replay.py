@@ -123,7 +123,7 @@ def test_what_is_no_video_is_one_line_and_leaves_nothing(tmp_path: Path, content
     path.write_bytes(content)
     done = run("replay", path, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
 
 
