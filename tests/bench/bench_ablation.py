@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import openvino as ov
 from numpy.typing import NDArray
 
 from edge.embed import Embedder as DeviceEmbedder
@@ -22,12 +24,12 @@ from edge.runtime import open_network
 from models.catalogue import read_catalogue
 from models.embedder import Embedder
 from models.enrol import looks_of
-from models.export import export_embedder, quantised
+from models.export import as_onnx, export_embedder, quantised
 from models.losses import Term
 from models.pictures import find_pictures, labelled
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, build_table, normalised
-from models.train import embedded, trained_once
+from models.train import trained_once
 from models.train_data import plain
 from tests.bench.material import grocery_pictures
 from tests.bench.results import table as as_table
@@ -48,15 +50,18 @@ def run(recipe: Recipe = RECIPE, keep: Path | None = None) -> dict[str, Any]:
     learnt = find_pictures([grocery / "trained" / "train"])
     with tempfile.TemporaryDirectory(prefix="shelfgate-ablation-") as name:
         work = keep or Path(name)
-        networks = {
-            label: _Torch(trained_once(learnt, work / _folder(label), one).embedder, recipe)
+        trained = {
+            label: trained_once(learnt, work / _folder(label), one).embedder
             for label, one in variants(recipe).items()
         }
+        networks = {
+            label: _exported(network, Path(name) / _folder(label), recipe)
+            for label, network in trained.items()
+        }
         rows = [(label, *_asked(network, grocery)) for label, network in networks.items()]
-        whole = next(iter(networks.values()))
-        rows += _per_department(grocery, learnt, work, recipe)
-        rows += _by_what_is_kept(whole, grocery)
-        rows += _by_numbers(whole, grocery, Path(name), recipe)
+        rows += _per_department(grocery, learnt, work, Path(name), recipe)
+        rows += _by_what_is_kept(next(iter(networks.values())), grocery)
+        rows += _by_numbers(next(iter(trained.values())), grocery, Path(name), recipe)
     return {"backbone": recipe.backbone, "side": recipe.side, "passes": recipe.passes, "rows": rows}
 
 
@@ -84,26 +89,36 @@ def _folder(label: str) -> str:
     return label.replace(",", "").replace(" ", "-")
 
 
-class _Torch:
-    """Embeds pictures by the network as it was trained, in 32 bit floats; each of them once."""
+class _Network:
+    """Embeds pictures by a network in a form that a device runs; each of them once."""
 
-    def __init__(self, network: Embedder, recipe: Recipe) -> None:
-        self.network, self._recipe = network.eval(), recipe
+    def __init__(self, form: tuple[Path, Path], recipe: Recipe) -> None:
+        """Open a form, the paths of its IR and its ONNX file."""
+        self._recipe = recipe
+        self._device = DeviceEmbedder(
+            open_network(*form, runtime="openvino"),
+            side=recipe.side,
+            dim=recipe.dim,
+            fit=recipe.fit,
+        )
         self._found: dict[tuple[Path, ...], tuple[list[str], Rows]] = {}
 
-    def embedded(self, pictures: Pictures) -> tuple[list[str], Rows]:
+    def embedded(self, pictures: Mapping[str, list[Path]]) -> tuple[list[str], Rows]:
         """Return skus and (N, D) embeddings of all pictures."""
         asked = tuple(path for _, path in labelled(pictures))
         if asked not in self._found:
             skus, crops = plain(pictures, self._recipe.side, self._recipe.fit)
-            projection = self.network.projection
-            weight, bias = (p.detach().numpy() for p in (projection.weight, projection.bias))
-            rows = normalised(embedded(self.network.features, crops) @ weight.T + bias)
+            # Eight bits do not hold the length of one exactly.
+            rows = normalised(np.stack(list(self._device.embed_many(crops))))
             self._found[asked] = skus, rows
         return self._found[asked]
 
 
-def _asked(network: _Torch, grocery: Path) -> tuple[float, float]:
+def _exported(network: Embedder, stem: Path, recipe: Recipe) -> _Network:
+    return _Network(export_embedder(network, stem, side=recipe.side), recipe)
+
+
+def _asked(network: _Network, grocery: Path) -> tuple[float, float]:
     return _shares(network.embedded, grocery, "both")
 
 
@@ -137,13 +152,13 @@ def _right(table: GroupTable, skus: Sequence[str], rows: Rows, kept: str) -> flo
     return float(np.mean(right))
 
 
-def _by_what_is_kept(network: _Torch, grocery: Path) -> list[tuple[str, float, float]]:
+def _by_what_is_kept(network: _Network, grocery: Path) -> list[tuple[str, float, float]]:
     kinds = {"centroid": "centroids only", "anchors": "anchors only", "both": "centroids, anchors"}
     return [(label, *_shares(network.embedded, grocery, kept)) for kept, label in kinds.items()]
 
 
 def _per_department(
-    grocery: Path, learnt: Pictures, work: Path, recipe: Recipe
+    grocery: Path, learnt: Pictures, work: Path, exports: Path, recipe: Recipe
 ) -> list[tuple[str, float, float]]:
     """Train one network per department, and ask it among its own products only."""
     catalogue = read_catalogue(grocery / "catalog.csv")
@@ -151,11 +166,12 @@ def _per_department(
     totals: dict[str, list[tuple[float, int]]] = {"known": [], "new": []}
     for department in sorted(departments):
         own = {k: v for k, v in learnt.items() if catalogue[k].department == department}
-        network = _Torch(trained_once(own, work / _folder(department), recipe).embedder, recipe)
+        trained = trained_once(own, work / _folder(department), recipe).embedder
+        network = _exported(trained, exports / _folder(department), recipe)
 
         def embedded(
             pictures: Mapping[str, list[Path]],
-            network: _Torch = network,
+            network: _Network = network,
             department: str = department,
         ) -> tuple[list[str], Rows]:
             some = {k: v for k, v in pictures.items() if catalogue[k].department == department}
@@ -176,28 +192,17 @@ def _per_department(
 
 
 def _by_numbers(
-    whole: _Torch, grocery: Path, work: Path, recipe: Recipe
+    network: Embedder, grocery: Path, work: Path, recipe: Recipe
 ) -> list[tuple[str, float, float]]:
-    """Ask the network in the forms a device runs."""
-    rows, network = [("FP32", *_asked(whole, grocery))], whole.network
-    forms = {}
+    """Ask a network with weights, and arithmetic, of fewer bits."""
+    full = work / "full.onnx", work / "full.xml"
+    onnx.save_model(as_onnx(network, recipe.side), str(full[0]))
+    ov.save_model(ov.convert_model(str(full[0])), str(full[1]), compress_to_fp16=False)
+    forms = {"FP32": full[::-1]}
     for bits, label in ((16, "FP16 weights"), (8, "INT8 weights")):
         forms[label] = export_embedder(network, work / f"b{bits}", side=recipe.side, bits=bits)
     crops = plain(find_pictures([grocery / "trained" / "val"]), recipe.side, recipe.fit)[1]
     some = [crops[i] for i in range(min(CALIBRATION, len(crops)))]
-    ir, onnx = forms["FP16 weights"]
-    forms["INT8 arithmetic"] = quantised(ir, some, work / "int8.xml"), onnx
-    for label, (ir, onnx) in forms.items():
-        device = DeviceEmbedder(
-            open_network(ir, onnx, runtime="openvino"),
-            side=recipe.side,
-            dim=recipe.dim,
-            fit=recipe.fit,
-        )
-
-        def embedded(pictures: Pictures, device: DeviceEmbedder = device) -> tuple[list[str], Rows]:
-            skus, crops = plain(pictures, recipe.side, recipe.fit)
-            return skus, np.stack(list(device.embed_many(crops)))
-
-        rows.append((label, *_shares(embedded, grocery, "both")))
-    return rows
+    ir, kept = forms["FP16 weights"]
+    forms["INT8 arithmetic"] = quantised(ir, some, work / "int8.xml"), kept
+    return [(label, *_asked(_Network(form, recipe), grocery)) for label, form in forms.items()]
