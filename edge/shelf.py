@@ -159,7 +159,10 @@ class Shelf:
         frame: Frame,
         motion: Motion,
     ) -> tuple[list[ShelfEvent], bool]:
-        """Judge the regions that have been still for long enough; also whether any still waits."""
+        """Judge the regions that have been still for long enough; also whether any still waits.
+
+        Each is judged once after it has moved.
+        """
         events: list[ShelfEvent] = []
         waiting = False
         arms = [region for region in regions if region.at_border]
@@ -169,12 +172,15 @@ class Shelf:
                 waiting = True
                 self._due_s = min(self._due_s, frame.time_s + wait_s)
                 continue
+            inside = region.mask > 0
+            judged = self._background.judged(inside)
             # What has been judged already waits anyhow, whoever is at it.
-            asked = region.calm_s >= FORGET_S or not self._background.judged(region.mask > 0)
+            asked = not judged or region.calm_s >= FORGET_S
             if asked and self._somebody_at(region, frame):
                 waiting = True
                 continue
-            found = self._judge(region, apart, frame, motion)
+            found = [] if judged else self._judge(region, apart, frame, motion)
+            self._background.judge(inside)
             events += found
             if found or region.calm_s >= FORGET_S:
                 self._absorb(region, frame, motion)
@@ -205,24 +211,19 @@ class Shelf:
         frame: Frame,
         motion: Motion,
     ) -> list[ShelfEvent]:
-        """Judge a region once after it has moved, each of its parts by itself.
+        """Judge a region, each of its parts by itself.
 
         What is wide and leaves no item is light: it is learned at once, for somebody who keeps
         moving beside it would keep it from ever lying still for long.
         """
-        inside, background, min_area = region.mask > 0, self._background, self._least()
-        events: list[ShelfEvent] = []
-        if not background.judged(inside):
+        background, min_area = self._background, self._least()
+        parts = self._items(region, cores(region, apart, background.limit(), min_area))
+        if not parts:
+            apart = structural(background.before(), background.current(), apart)
             parts = self._items(region, cores(region, apart, background.limit(), min_area))
-            if not parts:
-                apart = structural(background.before(), background.current(), apart)
-                parts = self._items(region, cores(region, apart, background.limit(), min_area))
-            for part in parts:
-                events += self._settle(part, frame, motion)
-            if not parts and region.box_area > self._largest():
-                background.learn(region.mask, frame.image, motion)
-        background.judge(inside)
-        return events
+        if not parts and region.box_area > self._largest():
+            background.learn(region.mask, frame.image, motion)
+        return [event for part in parts for event in self._settle(part, frame, motion)]
 
     def _items(self, region: Region, parts: Sequence[Region]) -> list[Region]:
         """Return the parts that can be items: not too small or large, no arms and no hands."""

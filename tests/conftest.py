@@ -12,8 +12,7 @@ from cloud_sync.broker import Broker
 from tests.cloud_sync.a_bundle import Keys
 from tests.cloud_sync.a_device import HubProcess
 from tests.edge.bottles import a_bottle_bundle
-
-ROOT = Path(__file__).parents[1]
+from tests.shared import ROOT, data_folder, shared_folder
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for every core: with threads for every core in each of them, and in each
@@ -30,10 +29,10 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of footage, pictures and weights; the test is skipped where there is none."""
-    shared = Path(os.environ.get("SHELFGATE_SHARED", ROOT.parent / "shared"))
-    data = shared if (shared / "video").is_dir() else shared / "data"
+    data = data_folder()
     if not (data / "video").is_dir():
-        pytest.skip(f"no test footage at {shared}: set SHELFGATE_SHARED to the folder that has it")
+        where = shared_folder()
+        pytest.skip(f"no test footage at {where}: set SHELFGATE_SHARED to the folder that has it")
     return data
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from edge.capture import CaptureError
+from edge.commands.bar import bar
 from edge.config import CameraSettings, Config, ConfigError, default, load
 from edge.detect import DetectorError
 from edge.ledger import LedgerError
@@ -100,10 +101,7 @@ def _is_file(camera: CameraSettings, clip: str) -> bool:
 def _progress() -> Progress:
     columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.completed} frames"),
                TimeRemainingColumn())  # fmt: skip
-    console = Console(stderr=True)
-    # Where nobody looks it would leave an empty line before what is wrong.
-    shown = console.is_terminal
-    return Progress(*columns, console=console, transient=True, disable=not shown)
+    return bar(*columns)
 
 
 def _document(result: Replayed) -> dict[str, Any]:

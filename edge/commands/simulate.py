@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from edge.commands.bar import bar
 from edge.simulate.settings import Angle, Lighting, Occlusion, Settings, SimulationError
 from edge.simulate.store import SimulatedStore
 from edge.simulate.writer import Written, check_target, write
@@ -105,11 +105,9 @@ def _write(store: SimulatedStore, out: Path) -> Written:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    console = Console(stderr=True)
-    shown = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("frames", total=store.settings.frames)
-        return write(store, out, lambda count: bar.update(task, completed=count))
+    with bar(*columns) as progress:
+        task = progress.add_task("frames", total=store.settings.frames)
+        return write(store, out, lambda count: progress.update(task, completed=count))
 
 
 def _tell(written: Written, store: SimulatedStore, as_json: bool) -> None:

@@ -31,8 +31,8 @@ from models.recipe import Recipe
 from models.table import SAFE, GroupTable, build_table, normalised
 from models.train import trained_once
 from models.train_data import plain
-from tests.bench.material import grocery_pictures
 from tests.bench.results import table as as_table
+from tests.shared import grocery_pictures
 
 RECIPE = Recipe(workers=1)
 CALIBRATION = 128
@@ -52,7 +52,7 @@ def run(recipe: Recipe = RECIPE, keep: Path | None = None) -> dict[str, Any]:
         work = keep or Path(name)
         trained = {
             label: trained_once(learnt, work / _folder(label), one).embedder
-            for label, one in variants(recipe).items()
+            for label, one in _variants(recipe).items()
         }
         networks = {
             label: _exported(network, Path(name) / _folder(label), recipe)
@@ -72,7 +72,7 @@ def markdown(figures: dict[str, Any]) -> str:
     return f"{said}\n\n{as_table(('variant', 'trained', 'untrained'), rows)}"
 
 
-def variants(recipe: Recipe) -> dict[str, Recipe]:
+def _variants(recipe: Recipe) -> dict[str, Recipe]:
     """Return the trainings to compare, by name; the first is whole."""
     scratch = replace(recipe, pretrained=False, frozen_stages=0, pull=0.0, learning_rate=1e-3)
     return {

@@ -27,8 +27,8 @@ from edge.replay import replay
 from edge.source import CaptureError
 from models.bad_input import BadInput
 from models.bundle import DEFAULT_BUNDLE, load_bundle
-from tests.bench.material import shared
 from tests.bench.results import table
+from tests.shared import data_folder, shared_folder
 
 CLIP = "video/bottle-detection.mp4"
 OVER_BARE, OVER_TRACKER, LATE_S = 1.5, 3.0, 1.5
@@ -95,13 +95,12 @@ def _figures(
 
 def bottle_clip() -> Path:
     """Return where the clip of the bottles lies. Raises BadInput where it is not."""
-    folder = shared()
-    for path in (folder / "data" / CLIP, folder / CLIP):
-        if path.is_file():
-            return path
+    path = data_folder() / CLIP
+    if path.is_file():
+        return path
     raise BadInput(
-        f"no bottle-detection.mp4 under {folder}: name a clip with --clip, or set SHELFGATE_SHARED "
-        "to the folder that has it"
+        f"no bottle-detection.mp4 under {shared_folder()}: name a clip with --clip, or set "
+        "SHELFGATE_SHARED to the folder that has it"
     )
 
 

@@ -20,8 +20,8 @@ from models.bundle import DEFAULT_BUNDLE, load_bundle
 from models.catalogue import read_catalogue
 from models.evaluate import Task, evaluate_task
 from models.pictures import find_pictures
-from tests.bench.material import grocery_pictures
 from tests.bench.results import table
+from tests.shared import grocery_pictures
 
 Figures = dict[str, Any]
 
