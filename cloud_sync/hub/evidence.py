@@ -105,13 +105,14 @@ class EvidenceRoom:
         self.pictures = pictures
         self._clock = clock
 
-    def of_item(self, item: str, address: Address | None = None) -> list[Kept]:
-        """Give an item's pictures; of one device where ids are used by several."""
+    def of_item(
+        self, item: str, *, site: str | None = None, device: str | None = None
+    ) -> list[Kept]:
+        """Give an item's pictures; of one site or device where ids are used by several."""
         which = select(EvidenceRow.__table__).where(EvidenceRow.item == item)
-        if address is not None:
-            which = which.where(
-                EvidenceRow.site == address.site, EvidenceRow.device == address.device
-            )
+        for column, value in ((EvidenceRow.site, site), (EvidenceRow.device, device)):
+            if value is not None:
+                which = which.where(column == value)
         with self._engine.connect() as connection:
             rows = connection.execute(which.order_by(EvidenceRow.name).limit(100)).all()
         return [_kept(row) for row in rows]

@@ -53,8 +53,8 @@ def evidence_routes(
     @router.get("/evidence", **only(SEE_STORES))
     def of_item(item: Item, site: Asked = None, device: Asked = None) -> list[PictureAnswer]:
         """An item's pictures."""
-        whose = Address(site, device) if site and device else None
-        return [picture_answer(one) for one in there().of_item(item, whose)]
+        found = there().of_item(item, site=site, device=device)
+        return [picture_answer(one) for one in found]
 
     @router.get("/evidence/{sha256}", **only(SEE_STORES))
     def picture(sha256: Digest) -> Response:

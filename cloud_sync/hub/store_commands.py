@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -104,9 +105,9 @@ def list_evidence(
 
     Example: shelfgate hub evidence list e-17 --device store-1/box-1 --json
     """
-    whose = None if address is None else options.address_of(address)
+    whose = {} if address is None else asdict(options.address_of(address))
     room = EvidenceRoom(options.opened(database), options.picture_store(evidence))
-    rows = [answers.picture_answer(one).model_dump() for one in room.of_item(item, whose)]
+    rows = [answers.picture_answer(one).model_dump() for one in room.of_item(item, **whose)]
     options.show(rows, ("site", "device", "item", "name", "size", "sha256"), as_json)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from edge.events import DecidedEvent, Kind, ShelfEvent
 from edge.gate import Candidate, Decision, Verdict
 from edge.ledger import Booking, Ledger, Provenance
-from tests.cloud_sync.killing import kill_with_children
+from tests.cloud_sync.killing import children_of, kill_with_children
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "from edge.cli import main; main()"
@@ -93,7 +93,7 @@ class HubProcess:
     def __init__(
         self, database: str, broker_port: int, log: Path, worker: str = "1", workers: int = 1
     ) -> None:
-        self._database, self._broker_port, self._log = database, broker_port, log
+        self._database, self.broker_port, self._log = database, broker_port, log
         self._worker, self._workers = worker, workers
         self.start()
 
@@ -101,7 +101,7 @@ class HubProcess:
         """Start, or start again."""
         arguments = ["hub", "serve", "--migrate", "--open", "--json", "--port", "0"]
         arguments += ["--evidence", str(self._log.parent / "pictures")]
-        arguments += ["--database", self._database, "--broker-port", str(self._broker_port)]
+        arguments += ["--database", self._database, "--broker-port", str(self.broker_port)]
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -124,6 +124,10 @@ class HubProcess:
         assert line, self._log.read_text()
         self.url = json.loads(line)["api"]
 
+    def children(self) -> list[int]:
+        """The processes it has started: its workers, where it has several."""
+        return children_of(self._process.pid)
+
     def kill(self) -> None:
         """End it as a power cut would."""
         kill_with_children(self._process)
@@ -139,7 +143,7 @@ class HubProcess:
         answer.raise_for_status()
         return answer.json()
 
-    def totals(self) -> dict[str, int]:
-        """The total of every session, open and closed."""
+    def totals(self, device: str) -> dict[str, int]:
+        """The total of every session of a device, open and closed."""
         carts = self.get("/carts", limit=1000) + self.get("/receipts", limit=1000)
-        return {cart["session"]: cart["total_minor"] for cart in carts}
+        return {cart["session"]: cart["total_minor"] for cart in carts if cart["device"] == device}

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 
+def children_of(pid: int) -> list[int]:
+    """Processes that any thread of a process has started; they must be on this machine's /proc."""
+    listed = sorted(Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for one in listed for child in one.read_text().split()]
+
+
 def kill_with_children(process: subprocess.Popen[Any]) -> None:
-    """SIGKILL for the process and its children; they must be on this machine's /proc."""
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    children = listed.read_text().split() if listed.exists() else []
+    """SIGKILL for the process and its children."""
+    children = children_of(process.pid)
     process.kill()
     for child in children:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(child), signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
     process.wait()

@@ -15,7 +15,6 @@ from cloud_sync.hub.database import migrate, open_database
 from cloud_sync.hub.evidence import DAY_S, EvidenceRoom, PictureStore
 from cloud_sync.hub.store import Arrived, Store
 from cloud_sync.messages import Evidence, LedgerEntry, encode
-from cloud_sync.topics import Address
 from tests.edge.test_cart import a_settlement, an_item
 
 ALWAYS = 0.0
@@ -125,12 +124,12 @@ def test_pictures_of_an_open_review_outlive_the_others_until_it_is_settled(tmp_p
     store.take([*(of_item(one.event_id) for one in items), of_item("e2", "box-2")])
 
     def left() -> list[str]:
-        return [f"e{n}" for n in range(1, 7) if room.of_item(f"e{n}", Address("store-1", "box-1"))]
+        return [f"e{n}" for n in range(1, 7) if room.of_item(f"e{n}", device="box-1")]
 
     now[0] += 91 * DAY_S
     assert room.prune(90.0) == 4
     assert left() == ["e2", "e3", "e4"]
-    assert room.of_item("e2", Address("store-1", "box-2")) == []
+    assert room.of_item("e2", device="box-2") == []
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 3
     store.take([booked(a_settlement(9, 2)), booked(a_settlement(10, 3, None, None))])
     assert room.prune(90.0) == 2

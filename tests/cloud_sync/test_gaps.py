@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ from tests.edge.test_cart import an_item
 
 EVENTS = "shelfgate/v1/store-1/box-1/events"
 TELEMETRY = "shelfgate/v1/store-1/box-1/telemetry"
-WHOSE = "box-1"
 
 
 @given(st.integers(0, 5), st.sets(st.integers(1, 40)), st.integers(0, 45))
@@ -78,12 +78,12 @@ def test_a_will_that_comes_late_ends_its_own_connection_only(store: Store) -> No
     assert not online()
 
 
-def an_agent(path: Path, broker: Broker) -> Agent:
+def an_agent(path: Path, port: int, device: str) -> Agent:
     return Agent(
         path,
-        broker.host,
-        broker.port,
-        WHOSE,
+        "127.0.0.1",
+        port,
+        device,
         "store-1",
         lambda _: Reply(ok=True),
         resend_after_s=1.0,
@@ -91,13 +91,20 @@ def an_agent(path: Path, broker: Broker) -> Agent:
     )
 
 
+@pytest.fixture
+def own_broker() -> Iterator[Broker]:
+    """A broker at which no other test's hub takes events."""
+    with Broker() as running:
+        yield running
+
+
 def test_a_hub_restored_from_yesterdays_backup_gets_the_day_again(
-    tmp_path: Path, broker: Broker
+    tmp_path: Path, own_broker: Broker
 ) -> None:
     database, backup = tmp_path / "hub.db", tmp_path / "backup.db"
-    ledger = Ledger(tmp_path / "ledger.db", WHOSE)
-    hub = HubProcess(str(database), broker.port, tmp_path / "hub.log")
-    agent = an_agent(tmp_path / "ledger.db", broker)
+    ledger = Ledger(tmp_path / "ledger.db", "box-1")
+    hub = HubProcess(str(database), own_broker.port, tmp_path / "hub.log")
+    agent = an_agent(tmp_path / "ledger.db", own_broker.port, "box-1")
     agent.start()
     ledger.open_session("anna", 0.0)
     book(ledger, an_event("yesterday"))
@@ -113,7 +120,7 @@ def test_a_hub_restored_from_yesterdays_backup_gets_the_day_again(
     shutil.copy(backup, database)
     hub.start()
     until(lambda: len(hub.get("/events", limit=1000)) == 32)
-    assert hub.totals() == {"anna": 31 * 150}
+    assert hub.totals("box-1") == {"anna": 31 * 150}
     until(lambda: ledger.waiting() == 0)
     agent.stop()
     ledger.close()
@@ -122,25 +129,19 @@ def test_a_hub_restored_from_yesterdays_backup_gets_the_day_again(
 
 def test_a_device_that_missed_a_month_sends_it_all(tmp_path: Path, hub: HubProcess) -> None:
     """Its sessions at the old broker are long gone; the outbox is all there is."""
-    ledger = Ledger(tmp_path / "ledger.db", WHOSE)
+    device = "box-away"
+    ledger = Ledger(tmp_path / "ledger.db", device)
     with Broker() as before:
-        agent = an_agent(tmp_path / "ledger.db", before)
+        agent = an_agent(tmp_path / "ledger.db", before.port, device)
         agent.start()
         until(lambda: agent.state.up)
         agent.stop()
     ledger.open_session("anna", 0.0)
     for number in range(600):
         book(ledger, an_event(f"e{number}"))
-    agent = Agent(
-        tmp_path / "ledger.db",
-        "127.0.0.1",
-        hub._broker_port,
-        WHOSE,
-        "store-1",
-        lambda _: Reply(ok=True),
-    )
+    agent = an_agent(tmp_path / "ledger.db", hub.broker_port, device)
     agent.start()
     until(lambda: ledger.waiting() == 0)
     agent.stop()
     ledger.close()
-    assert hub.totals() == {"anna": 600 * 150}
+    assert hub.totals(device) == {"anna": 600 * 150}

@@ -28,6 +28,7 @@ from models.bundle import Bundle, load_bundle
 from tests.cloud_sync.a_box import QUICK, SITE, Box, settle, want
 from tests.cloud_sync.a_bundle import DIM, KNOWS_NOTHING, Keys, a_bundle, a_repository
 from tests.cloud_sync.a_device import ROOT, HubProcess, until
+from tests.cloud_sync.killing import children_of
 from tests.faults.a_refusal import goes_on, is_shown, is_told
 from tests.faults.bad_networks import (
     a_network_of_other_shapes,
@@ -154,12 +155,12 @@ def test_one_that_hangs_or_falls_in_its_self_test(
 
 def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
     """Whatever kills the child, by a signal here, is the bundle's fault and not the box's."""
-    before = set(_children())
+    before = set(children_of(os.getpid()))
     struck: list[int] = []
 
     def strike() -> None:
-        until(lambda: bool(set(_children()) - before), 30)
-        struck.extend(set(_children()) - before)
+        until(lambda: bool(set(children_of(os.getpid())) - before), 30)
+        struck.extend(set(children_of(os.getpid())) - before)
         os.kill(struck[0], 11)
 
     import threading
@@ -169,11 +170,6 @@ def test_a_self_test_whose_process_is_struck_down(packaged: Bundle) -> None:
     with pytest.raises(Exception, match="its self-test crashes: ended by SIGSEGV"):
         Trial("openvino")(packaged.path)
     hand.join()
-
-
-def _children() -> list[int]:
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in text.split()]
 
 
 def test_an_installed_one_that_cannot_be_opened_is_passed_over(
