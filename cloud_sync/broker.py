@@ -18,7 +18,7 @@ from types import TracebackType
 CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
-max_inflight_messages 2000
+max_inflight_messages {receive_maximum}
 max_queued_messages 200000
 persistence {persistence}
 persistence_location {directory}/
@@ -54,15 +54,17 @@ def free_port() -> int:
 class Broker:
     """A mosquitto process; a context manager that starts and stops it.
 
-    persistent: keeps sessions and queued messages over a stop (not over a kill).
+    persistent: keeps sessions and queued messages over a stop (not over a kill). receive_maximum:
+    messages that a client may have under way to it.
     host, port: where it listens; the port stays the same over restarts.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, *, persistent: bool = False) -> None:
+    def __init__(self, *, persistent: bool = False, receive_maximum: int = 2_000) -> None:
         self._program = find_mosquitto()
         self._persistent = persistent
+        self._receive_maximum = receive_maximum
         self._directory = Path(tempfile.mkdtemp(prefix="shelfgate-broker-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -99,6 +101,7 @@ class Broker:
         configuration.write_text(
             CONFIGURATION.format(
                 port=self.port,
+                receive_maximum=self._receive_maximum,
                 persistence="true" if self._persistent else "false",
                 directory=self._directory,
                 user="user root" if os.geteuid() == 0 else "",

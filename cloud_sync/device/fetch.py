@@ -1,8 +1,8 @@
 """Fetch files over MQTT, block by block: what is asked for, what is late, what goes first.
 
-A window of blocks is under way; one that is late is asked for again, the line may break in between,
-and the file goes on where it was. Carts go first: while the ledger has anything to send, one block
-at a time is under way, and a rate may be set that is never exceeded.
+As many blocks are under way as the line carries (`pace`); one that is late is asked for again, the
+line may break in between, and the file goes on where it was. Carts go first: while the ledger has
+anything to send, one block at a time is under way, and a rate may be set that is never exceeded.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from tuf.ngclient import FetcherInterface
 from cloud_sync.blocks import BLOCK, Block, BlockAsk, unpack
 from cloud_sync.device.bundle_line import BundleLine
 from cloud_sync.device.download import HalfFile
+from cloud_sync.device.pace import Pace
 from cloud_sync.messages import MessageError
 
-WINDOW = 16
+FIRST, WINDOW = 2, 16
+"""Blocks under way, before the line is known and at most."""
+
 PATIENCE_S = 2.0
-PATIENCE_MOST_S = 30.0
+PATIENCE_MOST_S = 60.0
 POLL_S = 0.25
 GIVE_UP_S = 60.0
 """For how long a file of unknown length, which cannot be taken up again, is waited for."""
@@ -68,25 +71,20 @@ class Fetcher:
         Raises NotThere, Oversized, Interrupted, or OSError where the disk does not take it.
         """
         waiting = half.missing[::-1]
-        under_way: dict[int, float] = {}
-        patience_s, connection = PATIENCE_S, self._line.connections
-        while waiting or under_way:
+        pace, connection = Pace(FIRST, WINDOW, PATIENCE_S, PATIENCE_MOST_S), self._line.connections
+        while waiting or len(pace):
             self._check()
             if self._line.connections != connection:
                 connection = self._line.connections
-                waiting += sorted(under_way, reverse=True)
-                under_way.clear()
-            self._ask(name, half, waiting, under_way)
+                waiting += pace.forget()[::-1]
+            self._ask(name, half, waiting, pace)
             block = self._line.next_block(POLL_S)
-            now = time.monotonic()
             if block is not None and block.file == name:
-                if self._take(block, half, under_way):
-                    patience_s = PATIENCE_S
+                pace.came([block.number], time.monotonic())
+                if self._take(block, half):
                     progress(half.size_of(block.number))
-            elif block is None and under_way and now - max(under_way.values()) > patience_s:
-                waiting += sorted(under_way, reverse=True)
-                under_way.clear()
-                patience_s = min(2 * patience_s, PATIENCE_MOST_S)
+            elif pace.is_late(time.monotonic()):
+                waiting += pace.give_up()[::-1]
 
     def small(self, name: str) -> Iterator[bytes]:
         """Fetch a file of unknown length in pieces; who asks for them limits how many.
@@ -126,12 +124,11 @@ class Fetcher:
         if not self._is_wanted():
             raise Interrupted
 
-    def _ask(
-        self, name: str, half: HalfFile, waiting: list[int], under_way: dict[int, float]
-    ) -> None:
-        """Ask for as many blocks as the window, the carts and the rate leave room for."""
-        room = (1 if self._is_busy() else WINDOW) - len(under_way)
-        if not waiting or room < 1 or (room < WINDOW // 4 and len(waiting) > room and under_way):
+    def _ask(self, name: str, half: HalfFile, waiting: list[int], pace: Pace) -> None:
+        """Ask for as many blocks as the line, the carts and the rate leave room for."""
+        room = (1 if self._is_busy() else pace.window) - len(pace)
+        # One ask for several blocks, not one for each that came.
+        if room < 1 or (room < pace.window // 4 and len(waiting) > room and len(pace)):
             return
         now = time.monotonic()
         numbers: list[int] = []
@@ -143,12 +140,12 @@ class Fetcher:
         if not numbers:
             return
         if self._line.ask(BlockAsk(file=name, size=BLOCK, numbers=tuple(numbers))):
-            under_way.update(dict.fromkeys(numbers, now))
+            pace.sent(numbers, now)
         else:
             waiting += numbers[::-1]
 
-    def _take(self, block: Block, half: HalfFile, under_way: dict[int, float]) -> bool:
-        """Write a block; say whether it was one that we waited for."""
+    def _take(self, block: Block, half: HalfFile) -> bool:
+        """Write a block; say whether it was missing."""
         if block.problem is not None:
             raise NotThere(f"{block.file}: {block.problem}")
         try:
@@ -157,7 +154,6 @@ class Fetcher:
             raise Oversized(str(error)) from error
         if block.total > half.length or len(data) > BLOCK:
             raise Oversized(f"{block.total} bytes are sent, {half.length} are signed for")
-        under_way.pop(block.number, None)
         return half.put(block.number, data)
 
 

@@ -22,14 +22,20 @@ from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.repository import Repository
 from cloud_sync.topics import Address
 from tests.cloud_sync.a_device import until
+from tests.faults.a_link import Link, Weather
 
 SIZE = 12 * BLOCK + 77
 
 
 class Shared:
-    """A server with one file, and a line that notes what is asked for."""
+    """A server with one file, and a line that notes what is asked for.
 
-    def __init__(self, broker: Broker, folder: Path, content: bytes) -> None:
+    port: where the line goes, the broker's own without it.
+    """
+
+    def __init__(
+        self, broker: Broker, folder: Path, content: bytes, port: int | None = None
+    ) -> None:
         repository = Repository(folder / "repository")
         (repository.folder / "files").mkdir(parents=True)
         repository.renew = lambda **_: False  # type: ignore[method-assign]  # nothing is signed here
@@ -37,7 +43,7 @@ class Shared:
         self.name = hashlib.sha256(content).hexdigest()
         (repository.folder / "files" / self.name).write_bytes(content)
         self.server = BlockServer(repository, broker.host, broker.port, folder.name)
-        self.line = BundleLine(Address("s", folder.name), broker.host, broker.port)
+        self.line = BundleLine(Address("s", folder.name), broker.host, port or broker.port)
         self.asked: list[tuple[float, BlockAsk]] = []
         self._ask = self.line.ask
         self.line.ask = self._note  # type: ignore[method-assign]
@@ -179,6 +185,20 @@ def test_carts_go_first(shared: Shared, tmp_path: Path) -> None:
     shared.asked.clear()
     shared.fetch(tmp_path / "other")
     assert max(len(ask.numbers) for _, ask in shared.asked) > 4
+
+
+@pytest.mark.slow
+def test_a_narrow_line_moves_nothing_twice(broker: Broker, tmp_path: Path) -> None:
+    """Blocks that wait for one another on it are not late."""
+    link = Link(broker.port)
+    link.set(Weather(bytes_per_s=400_000))
+    shared = Shared(broker, tmp_path, os.urandom(SIZE), link.port)
+    try:
+        assert shared.fetch(tmp_path / "file") == shared.content
+        assert shared.line.received_bytes < 1.1 * SIZE
+    finally:
+        shared.stop()
+        link.close()
 
 
 def test_a_rate_is_kept(shared: Shared, tmp_path: Path) -> None:

@@ -27,19 +27,22 @@ from cloud_sync.mqtt import make_client, publish_properties
 from cloud_sync.topics import Address, Channel
 from edge.ledger import Ledger
 from tests.cloud_sync.a_device import HubProcess, an_event, book, until
+from tests.faults.a_link import Link, Weather
 
 
 class Device:
-    """A ledger and its agent."""
+    """A ledger and its agent. port: where its line goes, the broker's own without it."""
 
-    def __init__(self, folder: Path, broker: Broker, window: int = 256) -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, window: int = 256, port: int | None = None
+    ) -> None:
         self.name = f"box-{uuid.uuid4().hex[:8]}"
         self.ledger = Ledger(folder / "ledger.db", self.name)
         self.address = Address("store-1", self.name)
         self.agent = Agent(
             folder / "ledger.db",
             broker.host,
-            broker.port,
+            port or broker.port,
             self.name,
             "store-1",
             self.obey,
@@ -186,6 +189,28 @@ def test_commands_open_and_close_sessions_and_are_answered(
         message = replies.get(timeout=5)
         assert message.properties.CorrelationData == bytes([number])
         assert decode_as(Reply, message.payload).ok is is_fine
+
+
+@pytest.mark.slow
+def test_entries_on_a_narrow_line_go_once(
+    tmp_path: Path, broker: Broker, hub: HubProcess,
+    heard: Callable[[str], queue.Queue[paho.MQTTMessage]],
+) -> None:  # fmt: skip
+    """What waits behind others on the line is not late; sent twice it would fill the line."""
+    link = Link(broker.port)
+    link.set(Weather(bytes_per_s=20_000))
+    device = Device(tmp_path, broker, port=link.port)
+    sent = heard(device.address.topic(Channel.EVENTS))
+    device.ledger.open_session("anna", 0.0)
+    for number in range(200):
+        book(device.ledger, an_event(f"e{number}"))
+    device.agent.start()
+    until(lambda: device.ledger.waiting() == 0, 60)
+    device.agent.stop()
+    device.ledger.close()
+    link.close()
+    assert sent.qsize() < 210
+    assert hub.totals(device.name) == {"anna": 200 * 150}
 
 
 def test_the_hub_knows_which_devices_are_there(

@@ -24,8 +24,9 @@ RETRANSMISSION_S = 0.25
 class Weather:
     """How the line is.
 
-    delay_s: one way. bytes_per_s: None for as fast as it goes. loss: share of the pieces that are
-    held back by a retransmission. down: every connection is cut, and none is taken.
+    delay_s: one way. bytes_per_s: each way, of all connections together; None for as fast as it
+    goes. loss: share of the pieces that are held back by a retransmission. down: every connection
+    is cut, and none is taken.
     """
 
     delay_s: float = 0.0
@@ -50,6 +51,7 @@ class Link:
         self._weather = FINE
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._free_at = {True: 0.0, False: 0.0}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._listen, name="link", daemon=True).start()
@@ -90,10 +92,10 @@ class Link:
             if self._weather.down:
                 self._cut()
                 continue
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+            for source, sink, up in ((near, far, True), (far, near, False)):
+                threading.Thread(target=self._pass, args=(source, sink, up), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         """Read pieces, say when each is due at the other end, and let another thread hand over."""
         pieces: queue.Queue[tuple[float, bytes]] = queue.Queue(PIECES)
         threading.Thread(target=self._hand_over, args=(pieces, sink), daemon=True).start()
@@ -108,9 +110,16 @@ class Link:
                 due = max(due, time.monotonic() + wait)
                 pieces.put((due, data))
                 if weather.bytes_per_s:
-                    time.sleep(len(data) / weather.bytes_per_s)
+                    time.sleep(self._wait_s(up, len(data) / weather.bytes_per_s))
         pieces.put((0.0, b""))
         self._close(source)
+
+    def _wait_s(self, up: bool, takes_s: float) -> float:
+        """Give how long a piece waits for those of other connections and takes itself."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at[up] = max(self._free_at[up], now) + takes_s
+            return self._free_at[up] - now
 
     def _hand_over(self, pieces: queue.Queue[tuple[float, bytes]], sink: socket.socket) -> None:
         broken = False
