@@ -20,10 +20,10 @@ from cloud_sync.device.download import HalfFile
 from cloud_sync.device.pace import Pace
 from cloud_sync.messages import MessageError
 
-FIRST, WINDOW = 2, 16
+FIRST, WINDOW = 1, 16
 """Blocks under way, before the line is known and at most."""
 
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 PATIENCE_MOST_S = 60.0
 POLL_S = 0.25
 GIVE_UP_S = 60.0

@@ -43,7 +43,7 @@ def fault(now: BundleMeasures, before: BundleMeasures | None, limits: Limits) ->
     if now.restarts > limits.restarts:
         return f"the appliance came down {now.restarts} times with it"
     if now.errors and now.errors > limits.errors * max(now.decisions, limits.early):
-        return f"{now.errors} items could not be decided, {now.decisions} could"
+        return f"items that could not be decided: {now.errors}, that could: {now.decisions}"
     if now.decisions < limits.early:
         return None
     old = before if before is not None and before.decisions >= ENOUGH else None

@@ -3,12 +3,14 @@
 All in one run on one machine. The bare pair: one client publishes all the bytes as one message at
 QoS 1, another, in a process of its own, receives them. Ours: a box asks for blocks, the hub's
 process gives them, the file is on the disk and its hash verified. Then an update that changes
-nothing but a table, from the command that pushes it to the first decision with it. Called by
-`shelfgate bench transfer`.
+nothing but a table, from the command that pushes it to the first decision with it. And what a
+narrow line makes of both: how many bytes a file moves there, and how long a cart's entry takes to
+be acknowledged while a bundle is fetched over the same line. Called by `shelfgate bench transfer`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,20 +27,26 @@ import paho.mqtt.client as paho
 
 from cloud_sync.blocks import BLOCK
 from cloud_sync.broker import Broker
+from cloud_sync.device.agent import Agent
 from cloud_sync.device.bundle_line import BundleLine
 from cloud_sync.device.download import HalfFile
-from cloud_sync.device.fetch import Fetcher
+from cloud_sync.device.fetch import Fetcher, Interrupted
+from cloud_sync.messages import Reply
 from cloud_sync.mqtt import make_client
 from cloud_sync.topics import Address
+from edge.ledger import Ledger
 from tests.cloud_sync.a_box import SITE, Box
 from tests.cloud_sync.a_bundle import Keys, RepositoryProcess, a_bundle, a_repository, shelfgate
-from tests.cloud_sync.a_device import until
+from tests.cloud_sync.a_device import HubProcess, an_event, book, until
+from tests.faults.a_link import Link, Weather
 
 ROOT = Path(__file__).parents[2]
 MEGABYTES = 40
 ROUNDS = 5
 DIM, PRODUCTS = 256, 1_000
-MOST_RATIO, MOST_MOVED, MOST_ACTIVE_S = 1.5, 1.1, 3.0
+MOST_RATIO, MOST_MOVED, MOST_ACTIVE_S, MOST_CART_S = 1.5, 1.1, 3.0, 1.0
+NARROW, CARTS, CARTS_EVERY_S = Weather(delay_s=0.03, bytes_per_s=100_000), 30, 0.7
+"""A line of 0.8 Mbit/s each way, and what a shop books on it meanwhile."""
 
 RECEIVER = """
 import sys
@@ -67,6 +76,7 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
                 for _ in range(rounds)
             ]
             update = _table_only(broker, keys, repository, place)
+            narrow = _on_a_narrow_line(broker, digest, len(content), place)
         finally:
             served.stop()
     whole_s, blocks_s = (statistics.median(one[way] for one in pairs) for way in (0, 1))
@@ -77,6 +87,7 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
         "ratio": round(statistics.median(ours / bare for bare, ours in pairs), 3),
         "blocks_mb_per_s": round(MEGABYTES / blocks_s, 1),
         **update,
+        **narrow,
     }
     return {**figures, "short_of": short_of(figures)}
 
@@ -87,6 +98,8 @@ def short_of(figures: dict[str, Any]) -> list[str]:
         ("ratio", MOST_RATIO, "times the time of one message"),
         ("table_moved_ratio", MOST_MOVED, "times the table's bytes"),
         ("table_active_s", MOST_ACTIVE_S, "s from push to active"),
+        ("narrow_moved_ratio", MOST_MOVED, "times the bytes of what came, on a narrow line"),
+        ("narrow_cart_fetching_s", MOST_CART_S, "s until a cart is at the hub, on a narrow line"),
     )
     return [
         f"{figures[name]} {what}, at most {most} wanted"
@@ -173,6 +186,62 @@ def _table_only(broker: Broker, keys: Keys, repository: Any, folder: Path) -> di
         "table_active_with_command_s": round(active - began, 2),
         "switch_ms": round(1000 * box.installer.switch_s, 1),
     }
+
+
+def _on_a_narrow_line(broker: Broker, digest: str, length: int, folder: Path) -> dict[str, Any]:
+    """Book on a narrow line, with nothing else on it and while a file is fetched over it."""
+    link = Link(broker.port)
+    link.set(NARROW)
+    hub = HubProcess(str(folder / "hub.db"), broker.port, folder / "hub.log")
+    ledger = Ledger(folder / "ledger.db", "box-1")
+    ledger.open_session("anna", 0.0)
+    agent = Agent(
+        folder / "ledger.db", link.host, link.port, "box-1", SITE, lambda _: Reply(ok=True)
+    )
+    line = BundleLine(Address(SITE, "box-1"), link.host, link.port)
+    over = threading.Event()
+    fetcher = Fetcher(
+        line, is_wanted=lambda: not over.is_set(), is_busy=lambda: ledger.waiting() > 0
+    )
+    came = [0]
+
+    def fetch() -> None:
+        with contextlib.suppress(Interrupted), HalfFile(folder / digest, length, BLOCK) as half:
+            fetcher.file(digest, half, lambda size: came.append(size))
+
+    fetching = threading.Thread(target=fetch)
+    agent.start()
+    line.start()
+    try:
+        until(lambda: line.up and ledger.waiting() == 0, 60)
+        quiet_s = max(_acknowledged_s(ledger, f"quiet-{n}") for n in range(CARTS))
+        fetching.start()
+        until(lambda: len(came) > 2, 60)
+        busy_s = max(_acknowledged_s(ledger, f"busy-{n}") for n in range(CARTS))
+        received = line.received_bytes
+        return {
+            "narrow_cart_s": round(quiet_s, 2),
+            "narrow_cart_fetching_s": round(busy_s, 2),
+            "narrow_moved_ratio": round(received / sum(came), 3),
+        }
+    finally:
+        over.set()
+        fetching.join()
+        line.stop()
+        agent.stop()
+        ledger.close()
+        hub.stop()
+        link.close()
+
+
+def _acknowledged_s(ledger: Ledger, event_id: str) -> float:
+    """Book an item; give the seconds until the hub has acknowledged it."""
+    began = time.perf_counter()
+    book(ledger, an_event(event_id))
+    until(lambda: ledger.waiting() == 0, 60)
+    took_s = time.perf_counter() - began
+    time.sleep(max(0.0, CARTS_EVERY_S - took_s))
+    return took_s
 
 
 def _changed_bytes(old: Path, new: Path) -> int:

@@ -136,8 +136,11 @@ GOOD = BundleMeasures(decisions=200, unknown=20, mean_ms=10.0, seconds=9_000.0)
     ("now", "because"),
     [
         (BundleMeasures(decisions=20, unknown=14, mean_ms=10.0), "14 of 20 items are unknown"),
-        (BundleMeasures(decisions=20, errors=3), "3 items could not be decided"),
-        (BundleMeasures(errors=1), "1 items could not be decided, 0 could"),
+        (
+            BundleMeasures(decisions=20, errors=3),
+            "items that could not be decided: 3, that could: 20",
+        ),
+        (BundleMeasures(errors=1), "items that could not be decided: 1, that could: 0"),
         (BundleMeasures(decisions=20, mean_ms=90.0), "takes 90 ms to decide"),
         (BundleMeasures(restarts=3), "came down 3 times"),
     ],

@@ -45,6 +45,8 @@ LOSSY = Weather(loss=0.05)
 class Link:
     """Listens on a port of its own and passes on to another, as the weather allows."""
 
+    host = "127.0.0.1"
+
     def __init__(self, target_port: int, seed: int = 1) -> None:
         self._target_port = target_port
         self._chance = random.Random(seed)

@@ -59,3 +59,16 @@ def hog(flat: Any) -> Any:
 def crash(flat: Any) -> Any:
     """A tail that reads far outside its own memory, which no runtime looks after."""
     return op.gather_nd(flat, op.constant(np.full((1, 1), 2**30, np.int32)), 0)
+
+
+def fail_in_the_dark(flat: Any) -> Any:
+    """A tail that cannot be computed for a picture that is black all over.
+
+    One number is given a shape that is found out from the picture: of one, or of none.
+    """
+    lightest = op.reduce_max(flat, np.array([0, 1]), False)
+    fits = op.convert(op.greater(lightest, np.float32(-0.49)), np.int64)
+    shape = op.concat([op.constant(np.array([1])), op.reshape(fits, np.array([1]), False)], 0)
+    mean = op.reshape(op.reduce_mean(flat, np.array([0, 1]), True), np.array([1]), False)
+    shaped = op.reduce_sum(op.reshape(mean, shape, False), np.array([0, 1]), True)
+    return op.multiply(shaped, np.float32(1e-12))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cloud_sync.broker import Broker
@@ -33,6 +34,7 @@ from tests.faults.a_refusal import goes_on, is_shown, is_told
 from tests.faults.bad_networks import (
     a_network_of_other_shapes,
     crash,
+    fail_in_the_dark,
     half_a_network,
     hog,
     no_network,
@@ -199,7 +201,7 @@ def test_one_that_is_right_but_slow(
     make_box: Callable[..., Box], repository: Repository, keys: Keys, hub: HubProcess,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    repository.push(a_bundle(tmp_path, 1, tail=spin(12, 512)), keys.two)
+    repository.push(a_bundle(tmp_path, 1, tail=spin(60, 512)), keys.two)
     box = make_box(limits=Limits(slack_ms=20.0, seconds=0.0, decisions=6))
     box.want(1)
     box.refuses(1, 150)
@@ -227,6 +229,47 @@ def test_one_that_makes_every_product_unknown_is_taken_back(
     again.want(1)
     again.comes_to("rolled_back", 1)
     assert is_told(again, hub, 1, "") == reason
+
+
+@pytest.mark.slow
+def test_one_that_is_slower_than_its_self_test_said_is_taken_back(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, hub: HubProcess,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """It was timed while the box had nothing else to do, say."""
+    repository.push(a_bundle(tmp_path, 1, tail=spin(60, 512), prices=9), keys.two)
+    box = make_box(
+        trial=lambda _: 0.1, limits=Limits(seconds=60.0, decisions=40, slower=2.5, slack_ms=20.0)
+    )
+    assert None not in box.decide(24)
+    box.want(1)
+    box.comes_to("probation", 1)
+    assert None not in box.decide(12)
+    box.comes_to("rolled_back", 1)
+    reason = is_told(box, hub, 1, "ms to decide, the one before took")
+    box.want(1)
+    assert box.comes_to("rolled_back", 1).reason == reason
+    assert box.running == ("drinks", 0)
+
+
+@pytest.mark.slow
+def test_one_that_fails_at_what_its_self_test_does_not_show_is_taken_back(
+    make_box: Callable[..., Box], repository: Repository, keys: Keys, hub: HubProcess,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """The item it fails at is decided all the same, by the bundle before."""
+    repository.push(a_bundle(tmp_path, 1, tail=fail_in_the_dark, prices=9), keys.two)
+    box = make_box(limits=Limits(seconds=60.0, decisions=40, slower=20.0, slack_ms=1_000.0))
+    black = np.zeros((40, 40, 3), np.uint8)
+    before = box.serving.decide([black])
+    assert None not in box.decide(24)
+    box.want(1)
+    box.comes_to("probation", 1)
+    assert None not in box.decide(10)
+    assert box.serving.decide([black]) == before
+    box.comes_to("rolled_back", 1)
+    is_told(box, hub, 1, "items that could not be decided: 1, that could: 10")
+    assert box.running == ("drinks", 0)
 
 
 @pytest.mark.slow
