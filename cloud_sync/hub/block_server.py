@@ -20,9 +20,10 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from cloud_sync.blocks import Block, BlockAsk, decode_ask, encode_block, packed
+from cloud_sync.hub.line import Line
 from cloud_sync.hub.repository import Repository
 from cloud_sync.messages import MessageError
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
+from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Address, Channel, every_device, parse
 from cloud_sync.trust_keys import TrustError
 
@@ -45,58 +46,37 @@ class BlockServer:
     def __init__(self, repository: Repository, host: str, port: int, name: str = "1",
                  certificates: Certificates | None = None) -> None:  # fmt: skip
         self._repository = repository
-        self._host, self._port = host, port
         self._asks: queue.Queue[tuple[Address, BlockAsk] | None] = queue.Queue(ASKS_WAITING)
         self._under_way: deque[tuple[paho.MQTTMessageInfo, int]] = deque()
         self._waiting_bytes = 0
         self._pays: OrderedDict[str, bool] = OrderedDict()
         self._stopping = threading.Event()
-        self.problem: str | None = "not connected to the broker yet"
         self.served_bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"blocks-{name}", daemon=True)
-        self._client = make_client(f"shelfgate-blocks/{name}", certificates)
-        self._client.on_connect = self._when_connected
-        self._client.on_subscribe = self._when_subscribed
-        self._client.on_disconnect = self._when_disconnected
-        self._client.on_message = self._when_message
+        self._line = Line(
+            "giving blocks", f"shelfgate-blocks/{name}", host, port, certificates,
+            [every_device(Channel.ASKS, shared_by=GROUP)], self._when_message,
+        )  # fmt: skip
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from working, for a person; None where nothing does."""
+        return self._line.problem
 
     def start(self) -> None:
         """Begin; connects whenever the broker can be reached."""
-        self._client.connect_async(
-            self._host, self._port, keepalive=30, clean_start=True, properties=connect_properties(0)
-        )
         self._thread.start()
-        self._client.loop_start()
+        self._line.start()
 
     def stop(self) -> None:
         """End; devices ask another server, or this one when it is back."""
         self._stopping.set()
         self._thread.join()
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._line.stop()
 
-    # The MQTT client's thread.
+    # The line's thread.
 
-    def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        if reason.is_failure:
-            self.problem = f"the broker refuses us: {reason}"
-            log.error("%s", self.problem)
-            return
-        client.subscribe(every_device(Channel.ASKS, shared_by=GROUP), qos=1)
-
-    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        self.problem = refused(reasons) or None
-        if self.problem is not None:
-            log.error("%s", self.problem)
-        else:
-            log.info("giving blocks by the broker at %s:%d", self._host, self._port)
-
-    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        self.problem = f"the line to the broker broke: {reason}"
-        if not self._stopping.is_set():
-            log.warning("%s", self.problem)
-
-    def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+    def _when_message(self, message: paho.MQTTMessage) -> None:
         try:
             address, _channel = parse(message.topic)
             self._asks.put_nowait((address, decode_ask(bytes(message.payload))))
@@ -163,7 +143,7 @@ class BlockServer:
         while self._waiting_bytes > MOST_UNDER_WAY and not self._stopping.is_set():
             self._clear()
             time.sleep(0.002)
-        self._under_way.append((self._client.publish(topic, payload, qos=0), len(payload)))
+        self._under_way.append((self._line.client.publish(topic, payload, qos=0), len(payload)))
         self._waiting_bytes += len(payload)
         self.served_bytes += len(payload)
         self._clear()

@@ -12,20 +12,13 @@ import math
 import threading
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from cloud_sync.hub.line import Line
 from cloud_sync.hub.shadows import Wish
 from cloud_sync.messages import Command, MessageError, Reply, decode_as, encode
-from cloud_sync.mqtt import (
-    Certificates,
-    connect_properties,
-    make_client,
-    publish_properties,
-    refused,
-)
+from cloud_sync.mqtt import Certificates, publish_properties
 from cloud_sync.topics import Address, Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -40,31 +33,25 @@ class Courier:
     def __init__(
         self, host: str, port: int, name: str, certificates: Certificates | None = None
     ) -> None:
-        self._host, self._port = host, port
         self._waiting: dict[bytes, _Question] = {}
         self._lock = threading.Lock()
-        self._client = make_client(f"shelfgate-hub/{name}/courier", certificates)
-        self._client.on_connect = self._when_connected
-        self._client.on_subscribe = self._when_subscribed
-        self._client.on_disconnect = self._when_disconnected
-        self._client.on_message = self._when_message
+        self._line = Line(
+            "carrying commands", f"shelfgate-hub/{name}/courier", host, port, certificates,
+            [every_device(Channel.REPLIES)], self._when_message,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin; connects whenever the broker can be reached."""
-        self._client.connect_async(
-            self._host, self._port, keepalive=15, clean_start=True, properties=connect_properties(0)
-        )
-        self._client.loop_start()
+        self._line.start()
 
     def stop(self) -> None:
         """End."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._line.stop()
 
     @property
     def is_up(self) -> bool:
         """Whether it is connected."""
-        return bool(self._client.is_connected())
+        return self._line.is_up
 
     def ask(self, address: Address, command: Command, within_s: float) -> Reply | None:
         """Send a command and wait for the answer; None where none comes in time."""
@@ -81,7 +68,7 @@ class Courier:
             if not self.is_up:
                 return None
             topic = address.topic(Channel.COMMANDS)
-            self._client.publish(topic, encode(command), qos=1, properties=properties)
+            self._line.client.publish(topic, encode(command), qos=1, properties=properties)
             question.answered.wait(within_s)
             return question.reply
         finally:
@@ -96,7 +83,7 @@ class Courier:
         for one in wishes:
             topic = one.address.topic(Channel.DESIRED)
             under_way.append(
-                (one, self._client.publish(topic, encode(one.desired), qos=1, retain=True))
+                (one, self._line.client.publish(topic, encode(one.desired), qos=1, retain=True))
             )
         taken = []
         for one, info in under_way:
@@ -109,22 +96,7 @@ class Courier:
                 taken.append(one)
         return taken
 
-    def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        client.drop_out_messages()
-        if reason.is_failure:
-            log.error("the broker refuses the hub's courier: %s", reason)
-            return
-        client.subscribe([(every_device(Channel.REPLIES), SubscribeOptions(qos=1))])
-
-    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        if problem := refused(reasons):
-            log.error("answers: %s", problem)
-
-    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        if reason.is_failure:
-            log.warning("the courier's line to the broker broke: %s", reason)
-
-    def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+    def _when_message(self, message: paho.MQTTMessage) -> None:
         number = getattr(message.properties, "CorrelationData", None)
         with self._lock:
             question = self._waiting.get(number) if number is not None else None

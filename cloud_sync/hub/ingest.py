@@ -17,15 +17,14 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import SQLAlchemyError
 
+from cloud_sync.hub.line import Line
 from cloud_sync.hub.store import Arrived, Store, Taken, ranges
 from cloud_sync.messages import Ack, Resend, encode
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
+from cloud_sync.mqtt import Certificates
 from cloud_sync.topics import Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,6 @@ ROSTER_S = 10.0
 """How long a worker listens to all devices, to learn how they are from what the broker retained."""
 
 BATCH_MOST = 500
-AT_LEAST_ONCE = SubscribeOptions(qos=1)
 GROUP = "hub"
 TAKEN = (Channel.EVENTS, Channel.TELEMETRY, Channel.REPORTED, Channel.EVIDENCE, Channel.LOG)
 """What workers share among them."""
@@ -69,79 +67,50 @@ class Ingest:
         certificates: Certificates | None = None,
     ) -> None:
         self._store = store
-        self._host, self._port = host, port
         self._deliveries: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._connection = 0
         self._roster_until: float | None = None
-        self._problem: str | None = "not connected to the broker yet"
         self._database_problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"ingest-{worker}", daemon=True)
-        self._client = make_client(f"shelfgate-hub/{worker}", certificates, manual_ack=True)
-        self._client.on_connect = self._when_connected
-        self._client.on_subscribe = self._when_subscribed
-        self._client.on_disconnect = self._when_disconnected
-        self._client.on_connect_fail = self._when_no_answer
-        self._client.on_message = self._when_message
+        shared = [every_device(one, shared_by=GROUP) for one in TAKEN]
+        self._line = Line(
+            "taking events",
+            f"shelfgate-hub/{worker}",
+            host,
+            port,
+            certificates,
+            [*shared, *ROSTER],
+            self._when_message,
+            when_up=self._read_roster,
+            receive_maximum=2 * BATCH_MOST,
+            manual_ack=True,
+        )
 
     @property
     def problem(self) -> str | None:
         """What keeps it from working, for a person; None where nothing does."""
-        return self._problem or self._database_problem
+        return self._line.problem or self._database_problem
 
     def start(self) -> None:
         """Begin; connects whenever the broker can be reached."""
-        self._client.connect_async(
-            self._host,
-            self._port,
-            keepalive=15,
-            # No session is left behind: the broker gives a dead worker's share to the others at
-            # once, and what was under way the devices send again.
-            clean_start=True,
-            properties=connect_properties(0, receive_maximum=2 * BATCH_MOST),
-        )
         self._thread.start()
-        self._client.loop_start()
+        self._line.start()
 
     def stop(self) -> None:
         """End; what is not committed the devices send again."""
         self._stopping.set()
         self._deliveries.put(None)
         self._thread.join()
-        self._client.disconnect()
-        self._client.loop_stop()
-        self._problem = "stopped"
+        self._line.stop()
 
-    # The MQTT client's thread.
+    # The line's thread.
 
-    def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        if reason.is_failure:
-            self._problem = f"the broker refuses us: {reason}"
-            log.error("%s", self._problem)
-            return
-        self._connection += 1
-        shared = [every_device(one, shared_by=GROUP) for one in TAKEN]
+    def _read_roster(self) -> None:
         self._roster_until = time.monotonic() + ROSTER_S
-        client.subscribe([(topic, AT_LEAST_ONCE) for topic in (*shared, *ROSTER)])
 
-    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        self._problem = refused(reasons) or None
-        if self._problem is not None:
-            log.error("%s", self._problem)
-        else:
-            log.info("taking events from the broker at %s:%d", self._host, self._port)
-
-    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        self._problem = f"the line to the broker broke: {reason}"
-        if not self._stopping.is_set():
-            log.warning("%s", self._problem)
-
-    def _when_no_answer(self, _: paho.Client, __: Any) -> None:
-        self._problem = f"the broker at {self._host}:{self._port} does not answer"
-
-    def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+    def _when_message(self, message: paho.MQTTMessage) -> None:
         arrived = Arrived(message.topic, bytes(message.payload), message.retain)
-        self._deliveries.put(_Delivery(arrived, message.mid, message.qos, self._connection))
+        self._deliveries.put(_Delivery(arrived, message.mid, message.qos, self._line.connections))
 
     # The worker's thread.
 
@@ -174,7 +143,7 @@ class Ingest:
     def _leave_roster(self) -> None:
         if self._roster_until is not None and time.monotonic() > self._roster_until:
             self._roster_until = None
-            self._client.unsubscribe(list(ROSTER))
+            self._line.client.unsubscribe(list(ROSTER))
 
     def _write(self, messages: list[Arrived]) -> Taken | None:
         """Write until the database takes it; None where we are told to stop before."""
@@ -198,15 +167,15 @@ class Ingest:
         for (address, ledger), sequences in taken.sequences.items():
             ack = Ack(ledger=ledger, ranges=ranges(sequences))
             # At QoS 0: a device that misses it sends again and is told again.
-            self._client.publish(address.topic(Channel.ACKS), encode(ack), qos=0)
+            self._line.client.publish(address.topic(Channel.ACKS), encode(ack), qos=0)
         for address, kept in taken.kept:
-            self._client.publish(address.topic(Channel.ACKS), encode(kept), qos=0)
+            self._line.client.publish(address.topic(Channel.ACKS), encode(kept), qos=0)
         for (address, ledger), runs in taken.missing.items():
             log.warning(
                 "%s/%s: %d runs of entries are missing", address.site, address.device, len(runs)
             )
             again = Resend(ledger=ledger, ranges=runs)
-            self._client.publish(address.topic(Channel.ACKS), encode(again), qos=0)
+            self._line.client.publish(address.topic(Channel.ACKS), encode(again), qos=0)
         for delivery in batch:
-            if delivery.qos and delivery.connection == self._connection:
-                self._client.ack(delivery.mid, delivery.qos)
+            if delivery.qos and delivery.connection == self._line.connections:
+                self._line.client.ack(delivery.mid, delivery.qos)

@@ -16,7 +16,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import paho.mqtt.client as paho
 from cryptography import x509
@@ -34,8 +33,9 @@ from cloud_sync.hub.audit import Audit, Role, Who
 from cloud_sync.hub.authority import CERTIFICATE_DAYS, AuthorityError, request_key
 from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.fleet_tables import CertificateRow
+from cloud_sync.hub.line import Line
 from cloud_sync.messages import MessageError
-from cloud_sync.mqtt import Certificates, connect_properties, make_client, refused
+from cloud_sync.mqtt import Certificates
 from cloud_sync.renewal import RenewalAsk, Renewed, decode_renewal_ask, encode_renewal
 from cloud_sync.topics import Address, Channel, every_device, parse
 
@@ -144,50 +144,33 @@ class RenewalDesk:
         certificates: Certificates | None = None,
     ) -> None:  # fmt: skip
         self._renewals = renewals
-        self._host, self._port = host, port
         self._asks: queue.Queue[tuple[Address, bytes]] = queue.Queue(ASKS_WAITING)
         self._stopping = threading.Event()
-        self.problem: str | None = "not connected to the broker yet"
         self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)
-        self._client = make_client(f"shelfgate-hub/{name}/renewals", certificates)
-        self._client.on_connect = self._when_connected
-        self._client.on_subscribe = self._when_subscribed
-        self._client.on_disconnect = self._when_disconnected
-        self._client.on_message = self._when_message
+        self._line = Line(
+            "renewing certificates", f"shelfgate-hub/{name}/renewals", host, port, certificates,
+            [every_device(Channel.RENEWALS, shared_by=GROUP)], self._when_message,
+        )  # fmt: skip
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from working, for a person; None where nothing does."""
+        return self._line.problem
 
     def start(self) -> None:
         """Begin; connects whenever the broker can be reached."""
-        self._client.connect_async(
-            self._host, self._port, keepalive=30, clean_start=True, properties=connect_properties(0)
-        )
         self._thread.start()
-        self._client.loop_start()
+        self._line.start()
 
     def stop(self) -> None:
         """End; boxes ask again."""
         self._stopping.set()
         self._thread.join()
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._line.stop()
 
-    # The MQTT client's thread.
+    # The line's thread.
 
-    def _when_connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        if reason.is_failure:
-            self.problem = f"the broker refuses us: {reason}"
-            log.error("%s", self.problem)
-            return
-        client.subscribe(every_device(Channel.RENEWALS, shared_by=GROUP), qos=1)
-
-    def _when_subscribed(self, _: paho.Client, __: Any, ___: int, reasons: Any, ____: Any) -> None:
-        self.problem = refused(reasons) or None
-        if self.problem is not None:
-            log.error("renewals: %s", self.problem)
-
-    def _when_disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        self.problem = f"the line to the broker broke: {reason}"
-
-    def _when_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+    def _when_message(self, message: paho.MQTTMessage) -> None:
         try:
             self._asks.put_nowait((parse(message.topic)[0], bytes(message.payload)))
         except MessageError as error:
@@ -220,4 +203,4 @@ class RenewalDesk:
 
     def _say(self, address: Address, answer: Renewed) -> None:
         topic = address.topic(Channel.CERTIFICATES)
-        self._client.publish(topic, encode_renewal(answer), qos=1)
+        self._line.client.publish(topic, encode_renewal(answer), qos=1)

@@ -73,6 +73,11 @@ def evidence_routes(
         orders = Orders(engine, line_of(courier))
         return orders.send_evidence(who, Address(asked.site, asked.device), asked.item)
 
+    _add_log(router, engine)
+    return router
+
+
+def _add_log(router: APIRouter, engine: Engine) -> None:
     @router.get("/devices/{site}/{device}/log", **only(SEE_FLEET))
     def log(site: Name, device: Name, limit: Limit = 100) -> list[DarkAnswer]:
         """How a device was while its line was down, newest first."""
@@ -93,5 +98,3 @@ def evidence_routes(
             )
             for row in rows
         ]
-
-    return router

@@ -77,6 +77,21 @@ def simulate_fleet(
         seed=seed,
         certificates=broker.certificates,
     )
+    state, drained_s = _played(fleet, seconds)
+    result = {
+        "devices": state.devices,
+        "booked": state.booked,
+        "waiting": state.waiting,
+        "drained_s": round(drained_s, 1),
+        "ran": {bundle: len(devices) for bundle, devices in fleet.ran.items()},
+    }
+    click.echo(json.dumps(result) if as_json else _words(state))
+    if state.waiting:
+        raise click.ClickException(f"{state.waiting} entries were not acknowledged")
+
+
+def _played(fleet: FleetSimulator, seconds: float) -> tuple[FleetState, float]:
+    """Let a fleet book for so long; give how it was then, and how long the hub took for the rest."""
     fleet.start()
     begun = time.monotonic()
     console = Console(stderr=True, highlight=False)
@@ -91,16 +106,7 @@ def simulate_fleet(
             time.sleep(0.2)
     state, drained_s = fleet.state, time.monotonic() - begun - seconds
     fleet.stop()
-    result = {
-        "devices": state.devices,
-        "booked": state.booked,
-        "waiting": state.waiting,
-        "drained_s": round(drained_s, 1),
-        "ran": {bundle: len(devices) for bundle, devices in fleet.ran.items()},
-    }
-    click.echo(json.dumps(result) if as_json else _words(state))
-    if state.waiting:
-        raise click.ClickException(f"{state.waiting} entries were not acknowledged")
+    return state, drained_s
 
 
 def _words(state: FleetState) -> str:

@@ -37,14 +37,18 @@ def a_bottle_bundle(shared_data: Path, folder: Path) -> Path:
 
 def a_config(
     folder: Path,
-    clip: Path,
+    source: Path | str,
     bundle: Path,
     *,
     broker_port: int | None = None,
+    tls_dir: Path | None = None,
     pace: str = "fast",
     extra: str = "",
 ) -> Path:
-    """Write an edge.toml for the clip, with its state beside it; return its path."""
+    """Write an edge.toml for a camera, with its state beside it; return its path.
+
+    source: a clip, or where a live picture is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "edge.toml"
     path.write_text(
@@ -62,9 +66,10 @@ port = 0
 [sync]
 enabled = {"false" if broker_port is None else "true"}
 port = {broker_port or 1883}
+{"" if tls_dir is None else f'tls_dir = "{tls_dir}"'}
 [[camera]]
 id = "bottles"
-source = "{clip}"
+source = "{source}"
 pace = "{pace}"
 {extra}
 """

@@ -19,6 +19,7 @@ from edge.appliance import Appliance
 from edge.config import load
 from tests.cloud_sync.a_bundle import a_bundle
 from tests.cloud_sync.a_device import COMMAND, ROOT, until
+from tests.edge.bottles import a_config
 from tests.edge.mjpeg_camera import MjpegCamera
 
 LIFE_S = 30.0
@@ -83,32 +84,6 @@ def camera() -> Iterator[MjpegCamera]:
     one.close()
 
 
-def configured(folder: Path, port: int, tls: Path, camera: str, bundle: Path) -> Path:
-    path = folder / "edge.toml"
-    path.write_text(
-        f"""
-[device]
-id = "box-1"
-site = "store-1"
-state_dir = "state"
-[bundle]
-path = "{bundle}"
-[detector]
-enabled = false
-[status]
-port = 0
-[sync]
-enabled = true
-port = {port}
-tls_dir = "{tls}"
-[[camera]]
-id = "front"
-source = "{camera}"
-"""
-    )
-    return path
-
-
 @pytest.mark.slow
 def test_the_certificate_is_renewed_before_it_ends_and_nothing_stops(
     hub: ServedHub, camera: MjpegCamera, tmp_path: Path
@@ -116,7 +91,7 @@ def test_the_certificate_is_renewed_before_it_ends_and_nothing_stops(
     bundle, tls = a_bundle(tmp_path).path, tmp_path / "tls"
     hub.lets_in("store-1/box-1", tls, LIFE_S)
     end = time.time() + LIFE_S
-    config = load(configured(tmp_path, hub.port, tls, camera.address, bundle))
+    config = load(a_config(tmp_path, camera.address, bundle, broker_port=hub.port, tls_dir=tls))
     appliance = Appliance(config)
 
     def sync() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from edge.cart import Reason
 from edge.gate import Verdict
 from edge.ledger import Ledger, LedgerError, LedgerFull, SessionError, SettleError
 from tests.cloud_sync.a_device import ROOT, an_event, book
+from tests.small_disk import a_small_disk
 
 
 @pytest.fixture
@@ -255,15 +256,8 @@ def test_a_killed_process_leaves_whole_bookings(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "none", folder], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here: needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with a_small_disk(tmp_path / "small", "600k") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(small_disk: Path) -> None:

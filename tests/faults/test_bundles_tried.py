@@ -40,6 +40,7 @@ from tests.faults.bad_networks import (
     no_network,
     spin,
 )
+from tests.small_disk import a_small_disk
 
 PROGRAM = "import sys; from tests.faults.an_installing_box import main; main(*sys.argv[1:])"
 
@@ -331,19 +332,8 @@ class InstallingBox:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with a_small_disk(tmp_path / "small", "24m") as folder:
+        yield folder
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from edge.retention import Retention
 from models.bundle import load_bundle
 from tests.cloud_sync.a_bundle import a_bundle
 from tests.cloud_sync.a_device import HubProcess, an_event, until
+from tests.small_disk import a_small_disk
 
 EVENTS, REVIEW_EVERY = 250, 25
 MIN_FREE_MB = 2
@@ -35,15 +35,8 @@ NOISE = np.random.default_rng(3).integers(0, 255, (300, 400, 3), dtype=np.uint8)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", folder], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here: needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with a_small_disk(tmp_path / "small", "24m") as folder:
+        yield folder
 
 
 def event(number: int, sku: str) -> DecidedEvent:
