@@ -91,7 +91,7 @@ def simulate_fleet(
 
 
 def _played(fleet: FleetSimulator, seconds: float) -> tuple[FleetState, float]:
-    """Let a fleet book for so long; give how it was then, and how long the hub took for the rest."""
+    """Let a fleet book for so long; give how it was then, and how long the hub was waited for."""
     fleet.start()
     begun = time.monotonic()
     console = Console(stderr=True, highlight=False)
