@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[2]
 WHERE = ("tests/faults", "tests/cloud_sync", "tests/edge/test_appliance_bundles.py")
+STORMS = "tests/faults/test_cart_storm.py"
+"""Left out: the benchmark plays the storms itself, with nothing beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def attacks(where: Sequence[str] = WHERE) -> list[Attack]:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal"]
         done = subprocess.run(
-            [*command, f"--junitxml={report}", *where],
+            [*command, f"--junitxml={report}", f"--ignore={STORMS}", *where],
             cwd=ROOT,
             env={**os.environ, "SHELFGATE_FAULTS": "full"},
             stdout=sys.stderr,
