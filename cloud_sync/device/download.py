@@ -64,6 +64,10 @@ class HalfFile:
         """The numbers of the blocks that are not there, in order."""
         return [number for number in range(self.blocks) if not self._there[number]]
 
+    def has(self, number: int) -> bool:
+        """Say whether a block is there."""
+        return bool(self._there[number])
+
     @property
     def bytes_there(self) -> int:
         """How much of the file is there."""

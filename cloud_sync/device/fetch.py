@@ -133,9 +133,12 @@ class Fetcher:
         now = time.monotonic()
         numbers: list[int] = []
         while waiting and len(numbers) < room and self._free_at <= now:
-            numbers.append(waiting.pop())
+            number = waiting.pop()
+            if half.has(number):
+                continue  # it was late, not lost
+            numbers.append(number)
             if self._bytes_per_s is not None:
-                size = half.size_of(numbers[-1])
+                size = half.size_of(number)
                 self._free_at = max(self._free_at, now - 0.25) + size / self._bytes_per_s
         if not numbers:
             return

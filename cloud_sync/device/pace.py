@@ -80,9 +80,10 @@ class Pace:
                 self._overtaken_at = max(self._overtaken_at, sent.at)
                 self._measure(sent, now)
 
-    def within(self, first: int, last: int) -> list[int]:
-        """Return those under way from first to last, inclusive."""
-        return [number for number in self._under_way if first <= number <= last]
+    def sent_within(self, first: int, last: int) -> list[int]:
+        """Return those under way, or given up, from first to last, inclusive."""
+        numbers = self._under_way.keys() | self._first_at.keys()
+        return sorted(number for number in numbers if first <= number <= last)
 
     def is_late(self, now: float) -> bool:
         """Say whether nothing has come for too long, or what was sent first did not.

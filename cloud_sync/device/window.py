@@ -44,7 +44,7 @@ class Window:
         self._outbox.done(ranges)
         now = time.monotonic()
         for first, last in ranges:
-            self._pace.came(self._pace.within(first, last), now)
+            self._pace.came(self._pace.sent_within(first, last), now)
 
     def again(self, ranges: Sequence[tuple[int, int]]) -> int:
         """The hub misses entries: begin anew with those it asks for. Count them."""
@@ -71,7 +71,7 @@ class Window:
             self.restart(self._pace.most)
         elif self._pace.is_late(now):
             self._pace.give_up()
-            self.restart(self._pace.most)
+            self._last_sent = 0
         room = self._pace.window - len(self._pace)
         if room < max(1, self._pace.window // 8) or self._again_at is not None:
             return
