@@ -83,7 +83,6 @@ class FleetSimulator:
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
         self.ran: dict[str, set[Address]] = {}
         self.held: set[Address] = set()
-        self._lines: dict[Address, Any] = {}
         self.devices = [
             SimulatedDevice(
                 Address(f"store-{number // site_size + 1}", f"box-{number + 1}"),
@@ -97,6 +96,8 @@ class FleetSimulator:
             )
             for number in range(devices)
         ]
+        for device in self.devices:
+            device.client.on_socket_close = partial(self._when_closed, device)
 
     @property
     def state(self) -> FleetState:
@@ -155,7 +156,6 @@ class FleetSimulator:
                 misc_at = now + MISC_S
                 for device in self.devices:
                     device.client.loop_misc()
-                    self._look_after(device)
                     device.send()
 
     def _serve_sockets(self) -> None:
@@ -165,15 +165,14 @@ class FleetSimulator:
                 device.client.loop_read()
             if device.client.want_write():
                 device.client.loop_write()
-            self._look_after(device)
 
-    def _look_after(self, device: SimulatedDevice) -> None:
-        """Connect a device again whose line is gone."""
-        line = self._lines.get(device.address)
-        if line is not None and device.client.socket() is not line:
+    def _when_closed(self, device: SimulatedDevice, _: Any, __: Any, line: Any) -> None:
+        """Let go of a socket before it is closed: its number is another's the moment after."""
+        try:
             self._selector.unregister(line)
-            del self._lines[device.address]
-            self._later(CONNECT_AGAIN_S, partial(self._connect, device))
+        except (KeyError, ValueError):
+            return  # it never came up, and who was about to connect tries again
+        self._later(CONNECT_AGAIN_S, partial(self._connect, device))
 
     def _connect(self, device: SimulatedDevice) -> None:
         if device.client.socket() is not None:
@@ -185,7 +184,6 @@ class FleetSimulator:
             line = device.client.socket()
             assert line is not None
             self._selector.register(line, selectors.EVENT_READ, device)
-            self._lines[device.address] = line
         except OSError:
             self._later(CONNECT_AGAIN_S, lambda: self._connect(device))
             return

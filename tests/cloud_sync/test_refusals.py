@@ -101,9 +101,9 @@ def a_block_server(folder: Path, port: int) -> Line:
     [
         (an_agent, "agent"),
         (lambda _, port: BundleLine(Address("s", "box-1"), HOST, port), "bundle_line"),
-        (an_ingest, "ingest"),
-        (a_block_server, "block_server"),
-        (lambda _, port: Courier(HOST, port, "1"), "courier"),
+        (an_ingest, "line"),
+        (a_block_server, "line"),
+        (lambda _, port: Courier(HOST, port, "1"), "line"),
     ],
     ids=["agent", "bundle line", "ingest", "block server", "courier"],
 )

@@ -304,3 +304,18 @@ def test_a_fleet_with_bursts_and_offline_spells_loses_nothing(
         seen |= {(row["device"], row["entry"]["sequence"]) for row in page}
         after = page[-1]["number"]
     assert len(seen) == booked
+
+
+@pytest.mark.slow
+def test_a_broker_that_falls_under_a_fleet_loses_nothing(broker: Broker, hub: HubProcess) -> None:
+    """All its lines close at once, and each socket's number is soon another device's."""
+    manners = Manners(events_per_min=120.0, burst=0.2, offline_per_h=600.0, offline_s=0.5)
+    fleet = FleetSimulator(80, broker.host, broker.port, manners)
+    fleet.start()
+    for _ in range(3):
+        time.sleep(3.0)
+        broker.kill()
+        broker.start()
+    fleet.book_no_more()
+    until(lambda: fleet.state.waiting == 0 and fleet.state.booked > 300, 60)
+    fleet.stop()
