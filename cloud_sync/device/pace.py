@@ -102,9 +102,10 @@ class Pace:
         self.wait_longer()
         self._rates.clear()
         self._wanted = self._least
-        self._first_at |= {number: sent.first_at for number, sent in self._under_way.items()}
-        lost = sorted(self._under_way)
-        self._under_way.clear()
+        own = {number: sent.first_at for number, sent in self._under_way.items()}
+        first_at = self._first_at | own
+        lost = self.forget()
+        self._first_at = first_at
         return lost
 
     def wait_longer(self) -> None:
