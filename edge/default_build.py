@@ -62,7 +62,7 @@ def build(
         drawn=drawn,
         stores=[_store(seed) for seed in CALIBRATED_SEEDS],
         packshots=_of(find_pictures([grocery / "iconic"]), train),
-        licences={"EfficientNet-Lite2.Apache-2.0.txt": _LICENCE.read_bytes()},
+        licences={"EfficientNet-Lite.Apache-2.0.txt": _LICENCE.read_bytes()},
     )
     return build_default(
         destination,
@@ -114,7 +114,7 @@ def bundle_trained(
 
 
 def _of_one(recipe: Recipe, bits: int) -> Settings:
-    return Settings(recipe=recipe, others=(), dim=recipe.dim, side=recipe.side, bits=bits)
+    return Settings(members=((recipe,),), dim=recipe.dim, side=recipe.side, bits=bits)
 
 
 def _of(pictures: Mapping[str, Sequence[Path]], skus: Container[str]) -> dict[str, Sequence[Path]]:

@@ -103,9 +103,7 @@ class Recogniser:
         for group in self.bundle.groups:
             ours = group.model
             same = (ours.side, ours.dim, ours.fit) == (model.side, model.dim, model.fit)
-            pairs = [(ours.openvino, model.openvino), (ours.onnx, model.onnx)]
-            pairs.append((ours.openvino.with_suffix(".bin"), model.openvino.with_suffix(".bin")))
-            if same and all(one.samefile(other) for one, other in pairs):
+            if same and _same_files(ours, model):
                 return self._embedders[ours.name]
         return None
 
@@ -168,6 +166,13 @@ class Recogniser:
                     f"{test.distance:.4f}, got {decision.verdict} {decision.sku} at "
                     f"{decision.distance:.4f}"
                 )
+
+
+def _same_files(one: Model, other: Model) -> bool:
+    """Tell whether two models lie in the very same files of the disk."""
+    alike = len(one.files) == len(other.files)
+    pairs = zip(one.files, other.files, strict=False)
+    return alike and all(first.samefile(second) for first, second in pairs)
 
 
 def open_embedder(

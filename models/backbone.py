@@ -1,4 +1,4 @@
-"""Networks that embeddings start from, in stages that can be frozen, shared and tuned.
+"""Networks that embeddings start from, in stages that can be frozen and tuned, alone or together.
 
 EfficientNet-Lite0 to 2 as published by Google (Apache-2.0), whose ImageNet weights come as registry
 packages; MobileNetV2 from a file; any other by its name in timm. Needs the `train` extra.
@@ -62,36 +62,26 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features, none negative: (B, length)."""
-        return pooled(self.stages, images)
+        for stage in self.stages:
+            images = stage(images)
+        return torch.relu(images.mean(dim=(2, 3)))
 
 
-class Twin(nn.Module):
-    """A tuned and a published network side by side; of one kind, they may share their first stages.
+class Ensemble(nn.Module):
+    """Trunks that look at the same images side by side, each with an eye of its own.
 
-    The tuned half knows the products it was trained on; the published half sees what it was never
-    told to overlook, which is what newcomers differ by.
+    What one overlooks another sees, above all in newcomers, which none was trained on.
     """
 
-    def __init__(self, tuned: Trunk, published: Trunk, shared: int) -> None:
-        """Take two trunks whose first `shared` stages are the same."""
+    def __init__(self, trunks: Sequence[Trunk]) -> None:
+        """Take one trunk or more."""
         super().__init__()
-        self.shared = tuned.stages[:shared]
-        self.tuned = tuned.stages[shared:]
-        self.published = published.stages[shared:]
-        self.length = tuned.length + published.length
+        self.trunks = nn.ModuleList(trunks)
+        self.length = sum(trunk.length for trunk in trunks)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return both features, none negative: (B, length)."""
-        for stage in self.shared:
-            images = stage(images)
-        return torch.cat([pooled(self.tuned, images), pooled(self.published, images)], dim=1)
-
-
-def pooled(stages: nn.ModuleList, maps: Tensor) -> Tensor:
-    """Run maps through stages and take the mean over the last map: (B, C)."""
-    for stage in stages:
-        maps = stage(maps)
-    return torch.relu(maps.mean(dim=(2, 3)))
+        """Return the features of all, none negative: (B, length)."""
+        return torch.cat([trunk(images) for trunk in self.trunks], dim=1)
 
 
 def open_trunk(

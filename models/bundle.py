@@ -2,7 +2,8 @@
 
     manifest.json           what this is, and the size and SHA-256 of every other file
     catalogue.csv           products, names, prices
-    models/<name>.xml .bin  a network as OpenVINO IR, and as models/<name>.onnx for other boxes
+    models/<name>.onnx      a network, for every runtime; where OpenVINO shall run one of other
+                            arithmetic, that too, as models/<name>.xml and .bin
     tables/<group>/         centroids, anchors and thresholds of a category group
     router/                 where there are several groups: which one a crop belongs to
     selftest/               crops, and the decisions expected of them
@@ -48,7 +49,8 @@ class BundleError(Exception):
 class Model:
     """A network and how crops are brought to it.
 
-    openvino, onnx: its two forms, which give the same embeddings.
+    openvino, onnx: what OpenVINO and ONNX Runtime read, the same file or two that give the same
+        embeddings; an IR (.xml) has its weights in a .bin beside it.
     side: crops are brought to (side, side) pixels.
     dim: length of an embedding.
     fit: how: `stretch` ignores the aspect ratio, `letterbox` keeps it and pads with grey.
@@ -62,6 +64,20 @@ class Model:
     dim: int
     fit: str
     trained_skus: frozenset[str]
+
+    def __post_init__(self) -> None:
+        """Raise BundleError for files that are neither one nor an IR and an ONNX file."""
+        if self.openvino != self.onnx and self.openvino.suffix != ".xml":
+            raise BundleError(
+                f"model {self.name}: openvino is {self.openvino.name}, "
+                f"must be an IR (.xml) or {self.onnx.name}"
+            )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files it consists of, each once."""
+        weights = [self.openvino.with_suffix(".bin")] if self.openvino.suffix == ".xml" else []
+        return tuple(dict.fromkeys((self.openvino, *weights, self.onnx)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,7 +234,7 @@ def _open(path: Path, manifest: Mapping[str, Any], digest: str) -> Bundle:
             raise BundleError(f"{path / MANIFEST}: {relative} is used but not listed in files")
         return path / relative
 
-    models = {name: _model(name, entry, inside) for name, entry in manifest["models"].items()}
+    models = {name: _model(path, name, entry, inside) for name, entry in manifest["models"].items()}
     groups = tuple(_group(entry, models, inside) for entry in manifest["groups"])
     if not groups:
         raise BundleError(f"{path / MANIFEST}: a bundle needs at least one group")
@@ -243,20 +259,21 @@ def _open(path: Path, manifest: Mapping[str, Any], digest: str) -> Bundle:
     )
 
 
-def _model(name: str, entry: Mapping[str, Any], inside: Any) -> Model:
-    openvino = inside(entry["openvino"])
-    inside(str(PurePosixPath(entry["openvino"]).with_suffix(".bin")))
+def _model(path: Path, name: str, entry: Mapping[str, Any], inside: Any) -> Model:
     if entry["fit"] not in ("stretch", "letterbox"):
         raise BundleError(f"model {name}: fit {entry['fit']!r} is neither stretch nor letterbox")
-    return Model(
+    model = Model(
         name=name,
-        openvino=openvino,
+        openvino=inside(entry["openvino"]),
         onnx=inside(entry["onnx"]),
         side=int(entry["side"]),
         dim=int(entry["dim"]),
         fit=entry["fit"],
         trained_skus=frozenset(entry["trained_skus"]),
     )
+    for file in model.files:
+        inside(file.relative_to(path).as_posix())
+    return model
 
 
 def _group(entry: Mapping[str, Any], models: Mapping[str, Model], inside: Any) -> Group:

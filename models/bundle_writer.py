@@ -130,12 +130,11 @@ def _fill(folder: Path, draft: Draft) -> None:
     entries = {}
     for name, model in sorted(models.items()):
         stem = safe_relative(f"models/{name}").as_posix()
-        shutil.copyfile(model.openvino, folder / f"{stem}.xml")
-        shutil.copyfile(model.openvino.with_suffix(".bin"), folder / f"{stem}.bin")
-        shutil.copyfile(model.onnx, folder / f"{stem}.onnx")
+        for file in model.files:
+            shutil.copyfile(file, folder / f"{stem}{file.suffix}")
         entries[name] = {
-            "openvino": f"{stem}.xml",
-            "onnx": f"{stem}.onnx",
+            "openvino": f"{stem}{model.openvino.suffix}",
+            "onnx": f"{stem}{model.onnx.suffix}",
             "side": model.side,
             "dim": model.dim,
             "fit": model.fit,

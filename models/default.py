@@ -1,9 +1,9 @@
 """Build the default bundle: trunk, projection, table, thresholds.
 
-The trunk is trained more than once on the products that are photographed (`models.train`), and what
-comes of it is averaged. One projection then weighs what it sees and what colours there are. Needs
-the `train` extra. Called by `shelfgate models build-default`, which hands in the pictures, the
-device's embedder and the gate.
+Each trunk is trained on the products that are photographed (`models.train`), more than once where
+that helps, and what comes of it is averaged. One projection then weighs what the trunks see side by
+side and what colours there are. Needs the `train` extra. Called by
+`shelfgate models build-default`, which hands in the pictures, the device's embedder and the gate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
-from models.backbone import LITE, MOBILENET, Trunk, Twin, open_trunk
+from models.backbone import LITE, MOBILENET, Ensemble, Trunk, open_trunk
 from models.bundle import Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
@@ -33,11 +33,10 @@ from models.enrol import enrol, looks_of
 from models.export import export_embedder
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
-from models.recipe import Recipe
-from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
+from models.recipe import Recipe, RecipeError
+from models.table import SAFE, GroupTable, Looks, build_table
 from models.train import Trained, Watch, trained_once
 from models.whitening import Labelled, Projection, fit_projection
-from models.yardstick import MOST_LEAD
 
 Pictures = Mapping[str, Sequence[Path]]
 Crops = Mapping[str, Sequence[NDArray[np.uint8]]]
@@ -61,35 +60,37 @@ MILD_RECIPE = replace(RECIPE, harsh=0.0, synthetic=0.0, seed=1)
 LARGE_RECIPE = replace(RECIPE, side=280, small_side=224, seed=3)
 """Learns from larger views."""
 
+SECOND_RECIPE = replace(MILD_RECIPE, backbone="lite0")
+"""Of a network of other build, which errs elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the default model is made; what was chosen by figures says so in docs/results.md.
 
-    others: further trainings; the trunk's weights are the mean of them all, which generalises
-        better than any one of them (model soups, Wortsman et al. 2022).
+    members: the networks that look at a crop side by side. Of each, the trainings its weights are
+        the mean of, which generalises better than any one (model soups, Wortsman et al. 2022).
     dim: length of an embedding. Newcomers differ in directions that matter little among the
         products of the training, so that a short one costs them most.
     side: of the crops a device looks at. Training sees parts of pictures, and so what is in them
         larger than they show it; a larger side makes up for that (Touvron et al. 2019).
-    tuned_share: how far the weights go from the published ones, 0, to the trained ones, 1.
-    beside: name of a backbone that stands beside the tuned one as it was published; "" for none.
     bits: what a weight is stored in.
     unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
         the projection; shrinkage: see `models.whitening`.
-    handicap: of the products that were trained on; see `models.handicap`.
-    clearer: factor on the leads that calibration finds, for what a shop has that even harsh views
-        of its pictures do not.
+    handicap: what is added to distances to products that were trained on. They draw strangers
+        towards them; this gives newcomers their due (calibrated stacking, Chao et al. 2016).
+    nearer: factor on the distances calibration accepts at: strangers in a shop look more like what
+        it sells than drawn ones do.
     """
 
-    recipe: Recipe = RECIPE
-    others: tuple[Recipe, ...] = (MILD_RECIPE, LARGE_RECIPE)
-    dim: int = 1024
-    side: int = 280
-    tuned_share: float = 1.0
-    beside: str = ""
-    handicap: float = 0.02
-    clearer: float = 1.7
+    members: tuple[tuple[Recipe, ...], ...] = (
+        (RECIPE, MILD_RECIPE, LARGE_RECIPE),
+        (SECOND_RECIPE,),
+    )
+    dim: int = 2048
+    side: int = 336
+    handicap: float = 0.03
+    nearer: float = 0.95
     bits: int = 8
     unseen_weight: float = 1.0
     drawn_weight: float = 1.0
@@ -97,10 +98,29 @@ class Settings:
     seed: int = 0
     wanted: calibrate.Wanted = field(default_factory=calibrate.Wanted)
 
+    def __post_init__(self) -> None:
+        """Raise RecipeError where the trainings cannot stand in one network."""
+        for name in ("fit", "colour_weight"):
+            if len({getattr(recipe, name) for recipe in self.recipes}) != 1:
+                raise RecipeError(f"all trainings of one network must have the same {name}")
+        for trainings in self.members:
+            if len({recipe.backbone for recipe in trainings}) != 1:
+                raise RecipeError("only trainings of one and the same backbone have a mean")
+
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """All trainings."""
-        return (self.recipe, *self.others)
+        """All trainings, member by member."""
+        return tuple(recipe for trainings in self.members for recipe in trainings)
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The members' backbones."""
+        return tuple(trainings[0].backbone for trainings in self.members)
+
+    @property
+    def fit(self) -> str:
+        """How crops are brought to the network."""
+        return self.recipes[0].fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,18 +197,19 @@ def bundle_of(
     bundle_id: str = "default",
 ) -> Bundle:
     """Export a network that is trained and projected, enrol, calibrate and write the bundle."""
-    recipe = settings.recipe
+    name = "-".join(settings.backbones)
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
-        say("exporting to ONNX and OpenVINO")
-        stem = Path(folder) / recipe.backbone
-        ir, onnx = export_embedder(network, stem, side=settings.side, bits=settings.bits)
+        say("exporting to ONNX")
+        _, onnx = export_embedder(
+            network, Path(folder) / name, side=settings.side, bits=settings.bits
+        )
         model = Model(
-            name=recipe.backbone,
-            openvino=ir,
+            name=name,
+            openvino=onnx,
             onnx=onnx,
             side=settings.side,
             dim=settings.dim,
-            fit=recipe.fit,
+            fit=settings.fit,
             trained_skus=frozenset(material.train),
         )
         embedder = opens(model)
@@ -201,7 +222,10 @@ def bundle_of(
             version=1,
             groups=[Group(GROUP, model, table)],
             catalogue=Catalogue(material.catalogue[sku] for sku in table.skus),
-            licences={recipe.backbone: _LICENCES.get(recipe.backbone, "as its weights were given")},
+            licences={
+                backbone: _LICENCES.get(backbone, "as its weights were given")
+                for backbone in settings.backbones
+            },
             provenance=_provenance(material, settings, calibration),
             self_test=tests,
             files={**crops, **{f"licences/{k}": v for k, v in material.licences.items()}},
@@ -210,26 +234,23 @@ def bundle_of(
 
 
 def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:
-    """Take the mean of trained trunks, draw it back a little; no projection yet.
+    """Take the mean of each member's trunks, and put the members side by side; no projection yet.
 
-    Weights between trained and published ones generalise better than either (WiSE-FT, Wortsman et
-    al. 2022). The mean may be put beside the published trunk.
+    trained: in the order of `settings.recipes`.
     """
-    recipe = settings.recipe
-    published, tuned = (
-        open_trunk(recipe.backbone, weights=recipe.weights_path).eval() for _ in range(2)
-    )
-    start = published.state_dict()
+    rest = iter(trained)
+    trunks = [
+        _mean_of([next(rest) for _ in trainings], trainings[0]) for trainings in settings.members
+    ]
+    weight = settings.recipes[0].colour_weight
+    return Embedder(Ensemble(trunks), settings.dim, colour_weight=weight).eval()
+
+
+def _mean_of(trained: Sequence[Trained], recipe: Recipe) -> Trunk:
+    mean = open_trunk(recipe.backbone, weights=recipe.weights_path).eval()
     ends = [cast(Trunk, one.embedder.trunk).state_dict() for one in trained]
-    share = settings.tuned_share
-    mean = {k: torch.stack([end[k] for end in ends]).mean(dim=0) for k in start}
-    tuned.load_state_dict({k: torch.lerp(start[k], mean[k], share) for k in start})
-    trunk: Trunk | Twin = tuned
-    if settings.beside == recipe.backbone:
-        trunk = Twin(tuned, published, recipe.frozen_stages)
-    elif settings.beside:
-        trunk = Twin(tuned, open_trunk(settings.beside).eval(), shared=0)
-    return Embedder(trunk, settings.dim, colour_weight=recipe.colour_weight).eval()
+    mean.load_state_dict({k: torch.stack([end[k] for end in ends]).mean(dim=0) for k in ends[0]})
+    return mean
 
 
 def learn_projection(
@@ -265,7 +286,7 @@ def features(
         waiting.clear()
 
     for crop in crops:
-        waiting.append(fitted(crop, settings.side, settings.recipe.fit))
+        waiting.append(fitted(crop, settings.side, settings.fit))
         if len(waiting) == batch:
             run()
     if waiting:
@@ -316,8 +337,7 @@ def calibrated_table(
         learned = with_gap(table, embedder, material.packshots, photographs, shown)
         whole = replace(whole, gap=learned.gap)
     whole = whole.with_handicap(train, settings.handicap)
-    strict = stricter(found.thresholds, settings)
-    return found, whole.with_thresholds(strict, found.yardstick)
+    return found, whole.with_thresholds(found.thresholds.carried(settings.nearer), found.yardstick)
 
 
 def _with_harsh_views(
@@ -337,15 +357,6 @@ def _with_harsh_views(
     return np.concatenate([rows, harsh]), [*skus, *(sku for sku, _ in shown)]
 
 
-def stricter(found: Thresholds, settings: Settings) -> Thresholds:
-    """Return thresholds that accept only what leads by more."""
-    return replace(
-        found,
-        margin=min(found.margin * settings.clearer, MOST_LEAD),
-        anchor_margin=min(found.anchor_margin * settings.clearer, MOST_LEAD),
-    )
-
-
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
     rows = np.stack(list(embedder.embed_many(read_picture(p) for _, p in labelled(pictures))))
     blocks, start = {}, 0
@@ -358,11 +369,12 @@ def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.floa
 def _provenance(
     material: Material, settings: Settings, calibration: calibrate.Calibration
 ) -> dict[str, Any]:
-    recipes = [recipe.as_plain() for recipe in settings.recipes]
-    plain = {k: v for k, v in asdict(settings).items() if k not in ("recipe", "others")}
+    members = [[recipe.as_plain() for recipe in trainings] for trainings in settings.members]
+    plain = {k: v for k, v in asdict(settings).items() if k != "members"}
     return {
-        "trunk": f"{settings.recipe.backbone}, ImageNet-1k, tuned on {len(material.train)} skus",
-        "settings": {**plain, "recipes": recipes},
+        "trunk": f"{' and '.join(settings.backbones)}, ImageNet-1k, "
+        f"tuned on {len(material.train)} skus",
+        "settings": {**plain, "members": members},
         "calibration": asdict(calibration),
         "photographs": sum(map(len, material.train.values())),
         "drawn_products": len(material.drawn),

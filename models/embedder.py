@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.colour import LENGTH, ColourFeatures
 
-_ROOT = 0.35
+_ROOT = 0.25
 """Power the trunk's features are raised to."""
 
 _LEAST = 1e-4

@@ -30,6 +30,9 @@ Decide = Callable[[NDArray[np.float32]], Ruling]
 TRACK = 5
 """Pictures of one product that are asked as one, as crops of a tracked item are."""
 
+DRAWS = 20
+"""How often pictures are put together to such tracks: one draw alone is a point of luck."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
@@ -211,11 +214,14 @@ def _ask(
 def _tracks(
     answers: Sequence[Answer], rows: Sequence[NDArray[np.float32]], decide: Decide
 ) -> list[Answer]:
-    """Ask the mean of TRACK pictures of one product at a time, drawn at random but the same."""
+    """Ask the mean of TRACK pictures of one product at a time, drawn at random but the same.
+
+    Which pictures come together decides about some tracks: all are drawn together DRAWS times.
+    """
     random = np.random.default_rng(0)
     skus = np.array([answer.sku for answer in answers])
     found = []
-    for sku in sorted(set(skus.tolist())):
+    for sku in sorted(set(skus.tolist())) * DRAWS:
         order = random.permutation(np.flatnonzero(skus == sku))
         for start in range(0, len(order) - TRACK + 1, TRACK):
             mean = np.mean([rows[i] for i in order[start : start + TRACK]], axis=0)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ GAP = "packshot.npy"
 FORMAT = 2
 
 _UNIT_TOLERANCE = 1e-3
-_ANCHORS_ASKED = 3
+_ANCHORS_ASKED = 5
 _FIRST_FORMAT = {"anchors": 0.3}
 """What the yardstick was before there was one."""
 
@@ -76,13 +77,13 @@ class Thresholds:
         if self.tl > self.th:
             raise TableError(f"threshold tl {self.tl} lies above th {self.th}")
 
-    def carried(self) -> Thresholds:
+    def carried(self, share: float = CARRIED) -> Thresholds:
         """Return what holds for goods that it was not calibrated on: it accepts from nearer only.
 
-        How near a look-alike of other goods comes is not known; until they are calibrated for
-        themselves, a tenth of the distance is kept between.
+        share: what is left of the distances to accept at. How near a look-alike of other goods
+        comes is not known; until they are calibrated for themselves, a tenth is kept between.
         """
-        return replace(self, tl=CARRIED * self.tl, anchor_accept=CARRIED * self.anchor_accept)
+        return replace(self, tl=share * self.tl, anchor_accept=share * self.anchor_accept)
 
 
 SAFE = Thresholds(tl=0.15, th=0.5, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)
@@ -100,7 +101,7 @@ class Looks:
     """
 
     centroid: NDArray[np.float32]
-    anchors: NDArray[np.float32]
+    anchors: NDArray[np.floating[Any]]
     spread: float = 0.0
     handicap: float = 0.0
 
@@ -123,8 +124,9 @@ class GroupTable:
 
     skus: P of them; row p of every array belongs to skus[p].
     centroids: (P, D) float32, contiguous, L2-normalised.
-    anchors: (A, D) float32, contiguous, L2-normalised; those of product p are the rows
-        offsets[p] to offsets[p + 1], at least one.
+    anchors: (A, D) float16 or float32, contiguous, L2-normalised; those of product p are the rows
+        offsets[p] to offsets[p + 1], at least one. They are most of a table, and few are read at a
+        time: half precision halves what goes over a shop's line.
     offsets: (P + 1,) int64, from 0 to A, strictly increasing.
     products: (P, 2) float32, spread and handicap of each (see `Looks`); zeros where not given.
         Products a network was trained on draw strangers towards them; the handicap makes up for it.
@@ -135,7 +137,7 @@ class GroupTable:
 
     skus: tuple[str, ...]
     centroids: NDArray[np.float32]
-    anchors: NDArray[np.float32]
+    anchors: NDArray[np.floating[Any]]
     offsets: NDArray[np.int64]
     thresholds: Thresholds
     products: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
@@ -148,9 +150,12 @@ class GroupTable:
             object.__setattr__(self, "products", np.zeros((len(self.skus), 2), np.float32))
         if len(set(self.skus)) != len(self.skus):
             raise TableError("a sku is in the table twice")
-        for name, array in (("centroids", self.centroids), ("anchors", self.anchors)):
-            if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
-                raise TableError(f"{name} must be a contiguous (n, D) float32 array")
+        for name, array, kinds in (
+            ("centroids", self.centroids, ("float32",)),
+            ("anchors", self.anchors, ("float16", "float32")),
+        ):
+            if array.ndim != 2 or array.dtype.name not in kinds or not array.flags.c_contiguous:
+                raise TableError(f"{name} must be a contiguous (n, D) {kinds[-1]} array")
         if self.centroids.shape[0] != len(self.skus):
             raise TableError(f"{len(self.skus)} skus but {self.centroids.shape[0]} centroids")
         if self.anchors.shape[1] != self.dim:
@@ -186,7 +191,7 @@ class GroupTable:
         """(P,) distances that are added to each product's."""
         return np.asarray(self.products[:, 1])
 
-    def anchors_of(self, row: int) -> NDArray[np.float32]:
+    def anchors_of(self, row: int) -> NDArray[np.floating[Any]]:
         """Return the (n, D) anchors of one product, a view."""
         return self.anchors[self.offsets[row] : self.offsets[row + 1]]
 
@@ -261,7 +266,7 @@ class GroupTable:
             self,
             skus=tuple(self.skus[row] for row in kept),
             centroids=np.ascontiguousarray(self.centroids[kept]),
-            anchors=np.concatenate([*rows, np.empty((0, self.dim), np.float32)]),
+            anchors=np.concatenate([*rows, np.empty((0, self.dim), self.anchors.dtype)]),
             offsets=_offsets([len(block) for block in rows]),
             products=np.ascontiguousarray(self.products[kept]),
         )
@@ -327,11 +332,11 @@ def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) ->
             raise TableError(f"{sku}: anchors and centroid must be L2-normalised")
     empty = np.empty((0, dim), np.float32)
     centroids = [np.asarray(look.centroid, np.float32)[None] for look in looks.values()]
-    anchors = [np.asarray(look.anchors, np.float32) for look in looks.values()]
+    anchors = [np.asarray(look.anchors, np.float16) for look in looks.values()]
     return GroupTable(
         skus=tuple(looks),
         centroids=np.ascontiguousarray(np.concatenate([empty, *centroids])),
-        anchors=np.ascontiguousarray(np.concatenate([empty, *anchors])),
+        anchors=np.ascontiguousarray(np.concatenate([empty.astype(np.float16), *anchors])),
         offsets=_offsets([len(block) for block in anchors]),
         thresholds=thresholds,
         products=np.array([(x.spread, x.handicap) for x in looks.values()], np.float32).reshape(

@@ -39,7 +39,7 @@ class Yardstick:
     spread: float = 0.0
     usual_crowd: float = STRANGER
     usual_spread: float = 0.1
-    anchors: float = 0.5
+    anchors: float = 0.3
 
     def __post_init__(self) -> None:
         """Raise ValueError where a value makes no yardstick."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, sa
 from models.bundle_writer import draft_of, write_bundle
 
 MOST_BYTES = 24 * 2**20
+MODEL = load_bundle(DEFAULT_BUNDLE).groups[0].model
+NETWORK = MODEL.onnx.relative_to(DEFAULT_BUNDLE).as_posix()
 
 
 @pytest.fixture
@@ -58,15 +61,13 @@ def test_a_self_test_decided_otherwise_is_named() -> None:
         Recogniser(replace(bundle, self_tests=(wrong,)), threads=1).check()
 
 
-@pytest.mark.parametrize(
-    "name", ["models/lite2.bin", "models/lite2.onnx", "catalogue.csv", "tables/all/anchors.npy"]
-)
+@pytest.mark.parametrize("name", [NETWORK, "catalogue.csv", "tables/all/anchors.npy"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     refused(folder, f"{name} is missing")
 
 
-@pytest.mark.parametrize("name", ["models/lite2.xml", "tables/all/centroids.npy", "selftest/0.png"])
+@pytest.mark.parametrize("name", [NETWORK, "tables/all/centroids.npy", "selftest/0.png"])
 def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -75,8 +76,8 @@ def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_a_truncated_file_is_named(folder: Path) -> None:
-    os.truncate(folder / "models/lite2.bin", 1000)
-    refused(folder, r"models/lite2\.bin is corrupt")
+    os.truncate(folder / NETWORK, 1000)
+    refused(folder, f"{NETWORK} is corrupt")
 
 
 def test_a_file_nobody_vouches_for_is_named(folder: Path) -> None:
@@ -113,8 +114,21 @@ def test_a_path_that_leads_outside_is_refused(folder: Path, name: str) -> None:
 
 
 def test_a_model_outside_the_listing_is_refused(folder: Path) -> None:
-    edit(folder, lambda m: m["models"]["lite2"].update(openvino="models/other.xml"))
+    edit(folder, lambda m: m["models"][MODEL.name].update(openvino="models/other.xml"))
     refused(folder, r"models/other\.xml is used but not listed")
+
+
+def test_an_ir_without_its_weights_is_refused(folder: Path) -> None:
+    (folder / "models" / "other.xml").write_bytes(b"")
+    empty = {"sha256": hashlib.sha256(b"").hexdigest(), "size": 0}
+    edit(folder, lambda m: m["files"].update({"models/other.xml": empty}))
+    edit(folder, lambda m: m["models"][MODEL.name].update(openvino="models/other.xml"))
+    refused(folder, r"models/other\.bin is used but not listed")
+
+
+def test_openvino_reads_an_ir_or_the_file_that_all_read(folder: Path) -> None:
+    edit(folder, lambda m: m["models"][MODEL.name].update(openvino="catalogue.csv"))
+    refused(folder, r"openvino is catalogue\.csv, must be an IR")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from edge.gate import Gate
 from models.bounds import surely_within, upper_bound
 from models.calibrate import Kind, Wanted, calibrate, evidence, joined
 from models.evaluate import auroc
-from models.handicap import find_handicap
-from models.table import SAFE, GroupTable, build_table, normalised
+from models.table import SAFE, build_table, normalised
 from models.whitening import Labelled, fit_projection
 from tests.models.a_table import a_table, directions, looks
 
@@ -81,28 +80,6 @@ def test_the_bound_of_a_rate_is_clopper_and_pearsons() -> None:
     assert upper_bound(5, 5, 0.9) == 1.0
     assert surely_within(0, 300, 0.01, 0.9)
     assert not surely_within(0, 100, 0.01, 0.9)
-
-
-def test_newcomers_get_their_due_from_trained_products() -> None:
-    rows = directions(20, 32, seed=5)
-    table = build_table({f"p{i}": looks(row, seed=i) for i, row in enumerate(rows)}, 32, SAFE)
-    trained = [f"p{i}" for i in range(10)]
-    asked = [f"p{i}" for i in range(20) for _ in range(10)]
-    fair = queries(rows, 10, 0.1)
-    assert find_handicap(table, trained, fair, asked) == 0.0
-    # Newcomers' pictures are drawn towards the trained product next to them.
-    drawn = fair.copy()
-    drawn[100:] = normalised(fair[100:] + 1.02 * np.repeat(rows[:10], 10, axis=0))
-    handicap = find_handicap(table, trained, drawn, asked)
-    assert handicap > 0.0
-
-    def right(table: GroupTable) -> float:
-        gate = Gate(table)
-        return float(
-            np.mean([gate.decide(q).nearest[0].sku == s for q, s in zip(drawn, asked, strict=True)])
-        )
-
-    assert right(table.with_handicap(trained, handicap)) > right(table)
 
 
 def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:

@@ -23,12 +23,15 @@ from models.bundle import load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
 from models.default import Material, Settings, build_default, network_of  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
-from models.recipe import Recipe  # noqa: E402
+from models.recipe import Recipe, RecipeError  # noqa: E402
 from models.selftest import drawn  # noqa: E402
 from models.train import NETWORK, open_trained, trained_once  # noqa: E402
 
 SKUS = [f"p{number}" for number in range(4)]
 SMALL = Recipe(side=56, dim=16, passes=1, products=4, pictures=2)
+OTHER = replace(SMALL, seed=1)
+SECOND = replace(SMALL, seed=2)
+SETTINGS = Settings(members=((SMALL, OTHER), (SECOND,)), dim=64, side=112)
 
 pytestmark = pytest.mark.slow
 
@@ -62,13 +65,12 @@ def material_of(shop: Path) -> Material:
 
 @pytest.fixture(scope="session")
 def built(shop: Path) -> Path:
-    settings = Settings(recipe=SMALL, others=(replace(SMALL, seed=1),), side=112)
     build_default(
         shop / "bundle",
         material_of(shop),
         _opened,
         lambda table: Gate(table, "all"),
-        settings,
+        SETTINGS,
         lambda text: None,
         work=shop / "work",
     )
@@ -87,32 +89,31 @@ def test_a_box_trusts_what_was_built(built: Path, shop: Path, runtime: str) -> N
         assert gate.decide(embedder.embed([read_picture(paths[0])])[0]).nearest[0].sku == sku
 
 
-def test_a_twin_sees_what_was_published_and_what_was_tuned(built: Path, shop: Path) -> None:
-    trained = open_trained(shop / "work" / "0" / NETWORK)
-    images = torch.rand(2, 3, 56, 56) * 2 - 1
-    with torch.inference_mode():
-        half, whole = (
-            network_of([trained], Settings(recipe=SMALL, tuned_share=share, beside="lite0")).trunk(
-                images
-            )
-            for share in (0.0, 1.0)
-        )
-        own = trained.embedder.trunk(images)
-    torch.testing.assert_close(half[:, :1280], half[:, 1280:])
-    torch.testing.assert_close(whole[:, 1280:], half[:, 1280:])
-    torch.testing.assert_close(whole[:, :1280], own)
-    assert float((whole[:, :1280] - half[:, :1280]).abs().max()) > 1e-4
-
-
-def test_what_is_shipped_is_the_mean_of_all_trainings(built: Path, shop: Path) -> None:
-    trained = [open_trained(shop / "work" / number / NETWORK) for number in "01"]
-    first, second = (one.embedder.trunk.state_dict() for one in trained)
-    mean = network_of(trained, Settings(recipe=SMALL)).trunk.state_dict()
+def test_members_look_side_by_side_each_as_the_mean_of_its_trainings(
+    built: Path, shop: Path
+) -> None:
+    trained = [open_trained(shop / "work" / number / NETWORK) for number in "012"]
+    trunk = network_of(trained, SETTINGS).trunk
+    first, second, third = (one.embedder.trunk.state_dict() for one in trained)
+    mean, alone = (member.state_dict() for member in trunk.trunks)
     moved = 0.0
     for name, weight in mean.items():
         torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
+        torch.testing.assert_close(alone[name], third[name])
         moved = max(moved, float((first[name] - second[name]).abs().max()))
     assert moved > 0
+    images = torch.rand(2, 3, 56, 56) * 2 - 1
+    with torch.inference_mode():
+        seen = trunk(images)
+        torch.testing.assert_close(seen[:, 1280:], trained[2].embedder.trunk(images))
+    assert seen.shape == (2, trunk.length)
+
+
+def test_what_cannot_stand_in_one_network_is_refused() -> None:
+    with pytest.raises(RecipeError, match="same fit"):
+        Settings(members=((SMALL,), (replace(SMALL, fit="stretch"),)))
+    with pytest.raises(RecipeError, match="same backbone"):
+        Settings(members=((SMALL, replace(SMALL, backbone="lite1")),))
 
 
 def test_a_finished_training_is_used_again(built: Path, shop: Path) -> None:
@@ -120,8 +121,8 @@ def test_a_finished_training_is_used_again(built: Path, shop: Path) -> None:
     folder, before = shop / "work" / "0", (shop / "work" / "0" / NETWORK).stat().st_mtime_ns
     trained_once(pictures, folder, SMALL)
     assert (folder / NETWORK).stat().st_mtime_ns == before
-    trained_once(pictures, folder.with_name("2"), SMALL)
-    assert set(open_trained(folder.with_name("2") / NETWORK).skus) == set(pictures)
+    trained_once(pictures, folder.with_name("9"), SMALL)
+    assert set(open_trained(folder.with_name("9") / NETWORK).skus) == set(pictures)
 
 
 def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path) -> None:

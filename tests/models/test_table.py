@@ -35,6 +35,22 @@ def test_a_saved_table_opens_to_the_same_and_cannot_be_written(tmp_path: Path) -
         again.centroids[0, 0] = 1.0
 
 
+def test_anchors_are_kept_in_half_precision_and_older_ones_as_they_were(tmp_path: Path) -> None:
+    table = a_table(3)
+    assert table.anchors.dtype == np.float16
+    rows = np.ascontiguousarray(table.anchors, np.float32)
+    older = replace(table, anchors=rows)
+    older.save(tmp_path)
+    grown = (
+        load_table(tmp_path).with_products({"new": looks(directions(1, seed=9)[0])}).without(["p0"])
+    )
+    assert grown.anchors.dtype == np.float32
+    np.testing.assert_array_equal(grown.anchors_of(0), older.anchors_of(1))
+    asked = directions(1, seed=4)[0]
+    exact = older.refined(asked, [0, 1, 2])
+    np.testing.assert_allclose(table.refined(asked, [0, 1, 2]), exact, atol=1e-3)
+
+
 def test_an_empty_table_can_be_saved(tmp_path: Path) -> None:
     build_table({}, 8, LIMITS).save(tmp_path)
     assert len(load_table(tmp_path)) == 0
