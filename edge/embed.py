@@ -170,9 +170,9 @@ class Recogniser:
 
 def _same_files(one: Model, other: Model) -> bool:
     """Tell whether two models lie in the very same files of the disk."""
-    alike = len(one.files) == len(other.files)
-    pairs = zip(one.files, other.files, strict=False)
-    return alike and all(first.samefile(second) for first, second in pairs)
+    return len(one.files) == len(other.files) and all(
+        first.samefile(second) for first, second in zip(one.files, other.files, strict=True)
+    )
 
 
 def open_embedder(

@@ -264,8 +264,8 @@ def _model(path: Path, name: str, entry: Mapping[str, Any], inside: Any) -> Mode
         raise BundleError(f"model {name}: fit {entry['fit']!r} is neither stretch nor letterbox")
     model = Model(
         name=name,
-        openvino=inside(entry["openvino"]),
-        onnx=inside(entry["onnx"]),
+        openvino=path / safe_relative(entry["openvino"]),
+        onnx=path / safe_relative(entry["onnx"]),
         side=int(entry["side"]),
         dim=int(entry["dim"]),
         fit=entry["fit"],

@@ -30,7 +30,7 @@ from models.catalogue import Catalogue
 from models.crops import fitted
 from models.embedder import Embedder
 from models.enrol import enrol, looks_of
-from models.export import export_embedder
+from models.export import export_onnx
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.recipe import Recipe, RecipeError
@@ -200,9 +200,7 @@ def bundle_of(
     name = "-".join(settings.backbones)
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
         say("exporting to ONNX")
-        _, onnx = export_embedder(
-            network, Path(folder) / name, side=settings.side, bits=settings.bits
-        )
+        onnx = export_onnx(network, Path(folder) / name, side=settings.side, bits=settings.bits)
         model = Model(
             name=name,
             openvino=onnx,

@@ -38,19 +38,28 @@ def export_embedder(
 ) -> tuple[Path, Path]:
     """Write stem.xml, stem.bin and stem.onnx; return the IR's and the ONNX file's paths.
 
+    As `export_onnx` otherwise, from whose file the IR is made.
+    """
+    onnx_path, ir_path = export_onnx(embedder, stem, side=side, bits=bits), stem.with_suffix(".xml")
+    ov.save_model(ov.convert_model(str(onnx_path)), str(ir_path), compress_to_fp16=True)
+    return ir_path, onnx_path
+
+
+def export_onnx(embedder: nn.Module, stem: Path, *, side: int, bits: int = 16) -> Path:
+    """Write stem.onnx and return its path.
+
     embedder: (B, side, side, 3) uint8 to (B, D) float32; left in evaluation mode, with its batch
         norms folded into its convolutions.
     bits: 16 or 8, of what a weight is stored in.
     """
     embedder.eval()
     fold_batch_norms(embedder)
-    onnx_path, ir_path = stem.with_suffix(".onnx"), stem.with_suffix(".xml")
+    path = stem.with_suffix(".onnx")
     model = in_8_bits(as_onnx(embedder, side)) if bits == 8 else as_onnx(embedder, side)
     model = halved(model)
     onnx.checker.check_model(model)
-    onnx.save_model(model, str(onnx_path))
-    ov.save_model(ov.convert_model(str(onnx_path)), str(ir_path), compress_to_fp16=True)
-    return ir_path, onnx_path
+    onnx.save_model(model, str(path))
+    return path
 
 
 def as_onnx(embedder: nn.Module, side: int) -> onnx.ModelProto:

@@ -155,7 +155,7 @@ class GroupTable:
             ("anchors", self.anchors, ("float16", "float32")),
         ):
             if array.ndim != 2 or array.dtype.name not in kinds or not array.flags.c_contiguous:
-                raise TableError(f"{name} must be a contiguous (n, D) {kinds[-1]} array")
+                raise TableError(f"{name} must be a contiguous (n, D) {' or '.join(kinds)} array")
         if self.centroids.shape[0] != len(self.skus):
             raise TableError(f"{len(self.skus)} skus but {self.centroids.shape[0]} centroids")
         if self.anchors.shape[1] != self.dim:
