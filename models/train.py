@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models import checkpoint
 from models.backbone import Trunk, open_trunk
 from models.embedder import Embedder
-from models.folding import fold_batch_norms
+from models.folding import fold_batch_norms, fold_in_training
 from models.losses import Objective
 from models.processes import Processes, processes
 from models.recipe import Recipe, from_plain
@@ -147,6 +147,8 @@ class _Training:
     def __init__(self, pictures: Pictures, out: Path, recipe: Recipe, ours: Processes) -> None:
         self._pictures, self._out, self._recipe, self._ours = pictures, out, recipe, ours
         embedder = fresh_embedder(recipe, folded=False)
+        if recipe.pretrained:
+            fold_in_training(embedder)
         length = recipe.dim if recipe.project else embedder.trunk.length
         objective = Objective(recipe.losses, len(pictures), length, synthetic=recipe.synthetic)
         self._learner = _Learner(embedder, objective, recipe.project).to(ours.device)
@@ -159,7 +161,7 @@ class _Training:
             self._begin()
         decay = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
         self._mean = AveragedModel(embedder, multi_avg_fn=decay, use_buffers=True)
-        self._optimiser = torch.optim.AdamW(self._groups(), weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(self._groups(), weight_decay=0.0, fused=True)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(ours.device.type, enabled=ours.device.type == "cuda")
         if state is not None:
