@@ -82,12 +82,15 @@ def bundle_trained(
     pictures: Pictures,
     val: Pictures,
     catalogue: Catalogue,
-    bits: int,
     say: Callable[[str], None],
+    *,
+    bits: int = 16,
+    int8: bool = False,
 ) -> Bundle:
     """Make a bundle of a network that was trained: its products enrolled from pictures.
 
     network: what `models train` left. val: pictures to calibrate with, not among the others.
+    bits, int8: as in `models.default.Settings`.
     Raises CheckpointError, and what reading pictures raises.
     """
     trained = open_trained(network)
@@ -107,14 +110,15 @@ def bundle_trained(
         material,
         _opened,
         lambda table: Gate(table, GROUP),
-        _of_one(trained.recipe, bits),
+        _of_one(trained.recipe, bits=bits, int8=int8),
         say,
         bundle_id=network.resolve().parent.name,
     )
 
 
-def _of_one(recipe: Recipe, bits: int) -> Settings:
-    return Settings(members=((recipe,),), dim=recipe.dim, side=recipe.side, bits=bits)
+def _of_one(recipe: Recipe, *, bits: int, int8: bool) -> Settings:
+    dim, side = recipe.dim, recipe.side
+    return Settings(members=((recipe,),), dim=dim, side=side, bits=bits, int8=int8)
 
 
 def _of(pictures: Mapping[str, Sequence[Path]], skus: Container[str]) -> dict[str, Sequence[Path]]:

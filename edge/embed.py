@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.gate import Decision, Gate, Verdict
-from edge.runtime import TOLERANCE, Network, open_network
+from edge.runtime import Network, open_network
 from models.bundle import Bundle, BundleError, Model
 from models.crops import Crop, fitted
 from models.table import normalised
@@ -86,7 +86,7 @@ class Recogniser:
             self._embedders[bundle.routes.model.name] = open_embedder(
                 bundle.routes.model, runtime=runtime, threads=threads, cache_dir=cache_dir
             )
-        self._models = {group.name: group.model.name for group in bundle.groups}
+        self._models = {group.name: group.model for group in bundle.groups}
         self._gates = {group.name: Gate(group.table, group.name) for group in bundle.groups}
 
     @property
@@ -96,7 +96,7 @@ class Recogniser:
 
     def embedder(self, group: str) -> Embedder:
         """Return what embeds crops for a group. Raises KeyError."""
-        return self._embedders[self._models[group]]
+        return self._embedders[self._models[group].name]
 
     def embedder_of(self, model: Model) -> Embedder | None:
         """Return what embeds by the very files of a model, None where nothing here does."""
@@ -139,7 +139,7 @@ class Recogniser:
     def _ask(
         self, group: str, crops: Sequence[Crop], embeddings: dict[str, NDArray[np.float32]]
     ) -> Decision:
-        embedding = self._embedding(self._models[group], crops, embeddings)
+        embedding = self._embedding(self._models[group].name, crops, embeddings)
         return self._gates[group].decide(embedding)
 
     def _embedding(
@@ -160,7 +160,8 @@ class Recogniser:
                 raise BundleError(f"{test.crop}: not a picture")
             decision = self._ask(test.group, [np.asarray(crop, np.uint8)], {})
             same = (decision.verdict, decision.sku) == (test.verdict, test.sku)
-            if not same or abs(decision.distance - test.distance) > 4 * TOLERANCE:
+            tolerance = self._models[test.group].tolerance
+            if not same or abs(decision.distance - test.distance) > tolerance:
                 raise BundleError(
                     f"{test.crop}: self-test failed: expected {test.verdict} {test.sku} at "
                     f"{test.distance:.4f}, got {decision.verdict} {decision.sku} at "

@@ -38,6 +38,15 @@ SELF_TEST = "selftest/expected.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
 """The bundle that comes with the package."""
 
+FLOAT_TOLERANCE = 0.002
+"""Greatest difference between boxes in a distance, where a network computes in floats."""
+
+INT8_TOLERANCE = 0.05
+"""And where it computes in 8 bits: what lies between two steps is rounded to either, by each
+runtime in its own way. Twice the largest difference seen on photographs."""
+
+MOST_TOLERANCE = 0.1
+
 _CHUNK = 1 << 20
 
 
@@ -55,6 +64,8 @@ class Model:
     dim: length of an embedding.
     fit: how: `stretch` ignores the aspect ratio, `letterbox` keeps it and pads with grey.
     trained_skus: products it saw in training.
+    tolerance: how far from each other two boxes, or two runtimes, may find the same distance, in
+        [0, `MOST_TOLERANCE`].
     """
 
     name: str
@@ -64,9 +75,14 @@ class Model:
     dim: int
     fit: str
     trained_skus: frozenset[str]
+    tolerance: float = FLOAT_TOLERANCE
 
     def __post_init__(self) -> None:
-        """Raise BundleError for files that are neither one nor an IR and an ONNX file."""
+        """Raise BundleError for an odd tolerance, files neither one nor an IR and an ONNX file."""
+        if not 0.0 <= self.tolerance <= MOST_TOLERANCE:
+            raise BundleError(
+                f"model {self.name}: tolerance is {self.tolerance}, not in [0, {MOST_TOLERANCE}]"
+            )
         if self.openvino != self.onnx and self.openvino.suffix != ".xml":
             raise BundleError(
                 f"model {self.name}: openvino is {self.openvino.name}, "
@@ -270,6 +286,7 @@ def _model(path: Path, name: str, entry: Mapping[str, Any], inside: Any) -> Mode
         dim=int(entry["dim"]),
         fit=entry["fit"],
         trained_skus=frozenset(entry["trained_skus"]),
+        tolerance=float(entry.get("tolerance", FLOAT_TOLERANCE)),
     )
     for file in model.files:
         inside(file.relative_to(path).as_posix())

@@ -19,6 +19,7 @@ from typing import Any
 
 from models.bundle import (
     CATALOGUE,
+    FLOAT_TOLERANCE,
     MANIFEST,
     SCHEMA,
     SELF_TEST,
@@ -140,6 +141,8 @@ def _fill(folder: Path, draft: Draft) -> None:
             "fit": model.fit,
             "trained_skus": sorted(model.trained_skus),
         }
+        if model.tolerance != FLOAT_TOLERANCE:
+            entries[name]["tolerance"] = model.tolerance
     for group in draft.groups:
         table = folder / safe_relative(f"tables/{group.name}")
         table.mkdir(parents=True)

@@ -24,7 +24,7 @@ from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
 from models.backbone import LITE, MOBILENET, Ensemble, Trunk, open_trunk
-from models.bundle import Bundle, Group, Model
+from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
 from models.crops import fitted
@@ -33,9 +33,11 @@ from models.enrol import enrol, looks_of
 from models.export import export_onnx
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
+from models.quantise import export_int8
 from models.recipe import Recipe, RecipeError
 from models.table import SAFE, GroupTable, Looks, build_table
 from models.train import Trained, Watch, trained_once
+from models.train_data import plain
 from models.whitening import Labelled, Projection, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
@@ -74,7 +76,7 @@ class Settings:
         products of the training, so that a short one costs them most.
     side: of the crops a device looks at. Training sees parts of pictures, and so what is in them
         larger than they show it; a larger side makes up for that (Touvron et al. 2019).
-    bits: what a weight is stored in.
+    bits: what a weight is stored in. int8: compute in 8 bits too, see `models.quantise`.
     unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
         the projection; shrinkage: see `models.whitening`.
     handicap: what is added to distances to products that were trained on. They draw strangers
@@ -92,6 +94,7 @@ class Settings:
     handicap: float = 0.03
     nearer: float = 0.95
     bits: int = 8
+    int8: bool = False
     unseen_weight: float = 1.0
     drawn_weight: float = 1.0
     shrinkage: float = 0.2
@@ -200,7 +203,7 @@ def bundle_of(
     name = "-".join(settings.backbones)
     with tempfile.TemporaryDirectory(prefix="shelfgate-") as folder:
         say("exporting to ONNX")
-        onnx = export_onnx(network, Path(folder) / name, side=settings.side, bits=settings.bits)
+        onnx = _exported(network, Path(folder) / name, material, settings)
         model = Model(
             name=name,
             openvino=onnx,
@@ -209,6 +212,7 @@ def bundle_of(
             dim=settings.dim,
             fit=settings.fit,
             trained_skus=frozenset(material.train),
+            tolerance=INT8_TOLERANCE if settings.int8 else FLOAT_TOLERANCE,
         )
         embedder = opens(model)
         say("calibrating")
@@ -229,6 +233,13 @@ def bundle_of(
             files={**crops, **{f"licences/{k}": v for k, v in material.licences.items()}},
         )
         return write_bundle(destination, draft, replace=True)
+
+
+def _exported(network: Embedder, stem: Path, material: Material, settings: Settings) -> Path:
+    if not settings.int8:
+        return export_onnx(network, stem, side=settings.side, bits=settings.bits)
+    skus, crops = plain(material.val, settings.side, settings.fit)
+    return export_int8(network, stem, list(crops), skus)
 
 
 def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:

@@ -1,8 +1,8 @@
 """Bring a trained embedder into the forms boxes run: OpenVINO IR and ONNX, from the same weights.
 
 Weights are stored in 16 bits, or in 8 bits with one scale a channel, the same in both forms, so
-that they give the same embeddings; the arithmetic stays in floats. `quantised` makes a third form
-whose arithmetic is in 8 bits too, for boxes that are quick at it. Needs the `train` extra.
+that they give the same embeddings; the arithmetic stays in floats (in 8 bits: `models.quantise`).
+Needs the `train` extra.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import openvino as ov
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -29,8 +27,6 @@ _SMALL = 256
 
 _LARGE = 2048
 """Weights between so few channels stay in 16 bits: they are little, and sensitive."""
-
-_FAST_BIAS_PICTURES = 300
 
 
 def export_embedder(
@@ -78,26 +74,6 @@ def as_onnx(embedder: nn.Module, side: int) -> onnx.ModelProto:
         )
     assert program is not None
     return program.model_proto
-
-
-def quantised(ir: Path, crops: Sequence[NDArray[np.uint8]], out: Path) -> Path:
-    """Write an IR whose arithmetic is in 8 bits as well, by NNCF; return out.
-
-    crops: (side, side, 3) uint8 BGR of what the network will see, to take ranges from.
-    """
-    import nncf
-
-    data = nncf.Dataset([crop[None] for crop in crops[:_FAST_BIAS_PICTURES]])
-    model = nncf.quantize(
-        ov.Core().read_model(ir),
-        data,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=min(len(crops), _FAST_BIAS_PICTURES),
-        # What comes before the first convolution and after the pooling stays exact.
-        ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
-    )
-    ov.save_model(model, out, compress_to_fp16=True)
-    return out
 
 
 def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:

