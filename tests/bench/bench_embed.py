@@ -1,6 +1,7 @@
 """Crops embedded a second with several in flight, beside OpenVINO's benchmark_app.
 
-The same model, cores and precision; ours includes bringing each crop to the network's size.
+The same model, cores and precision; ours includes bringing each crop to the network's size. Then
+the network for small boxes, see `tests.bench.small_network`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from edge.embed import open_embedder
 from models.bundle import DEFAULT_BUNDLE, load_bundle
+from tests.bench.small_network import measured
 
 SECONDS = 5
 ROUNDS = 5
@@ -40,8 +43,14 @@ def run(seconds: int = SECONDS, rounds: int = ROUNDS) -> dict[str, Any]:
         "ratio": round(ratio, 3),
         "onnxruntime_per_s": round(onnx, 1),
         "one_crop_ms": round(_one_crop_ms(), 3),
+        **_small(),
         "short_of": short,
     }
+
+
+def _small() -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="shelfgate-embed-") as folder:
+        return measured(Path(folder))
 
 
 def _crops(count: int) -> list[NDArray[np.uint8]]:

@@ -1,0 +1,77 @@
+"""What one crop costs on one core by the network for small boxes: EfficientNet-Lite0 in INT8.
+
+    python -m tests.bench.small_network FILE   prints milliseconds a crop, resizing included
+
+Weights do not change what a network costs, so those that are published do. An N100 is not at hand;
+a process of its own can be kept to the instructions that one has (AVX2 with VNNI).
+
+Needs the `train` extra.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from edge.embed import Embedder
+from edge.runtime import open_network
+from models.augment import MILD, changed
+from models.backbone import open_trunk
+from models.crops import fitted
+from models.embedder import Embedder as Trained
+from models.export import export_onnx
+from models.quantise import export_int8
+from models.selftest import drawn
+
+SIDE, DIM = 224, 256
+CROPS = 300
+_WARM = 20
+N100 = "AVX2_VNNI"
+
+
+def measured(folder: Path) -> dict[str, float]:
+    """Return milliseconds a crop, in floats and in INT8."""
+    random = np.random.default_rng(0)
+    skus = [f"drawn-{number}" for number in range(20) for _ in range(3)]
+    views = [changed(drawn(number), MILD, random) for number in range(20) for _ in range(3)]
+    crops = [fitted(view, SIDE, "letterbox") for view in views]
+    network = Trained(open_trunk("lite0"), DIM, colour_weight=1.5).eval()
+    floats = export_onnx(network, folder / "floats", side=SIDE, bits=8)
+    small = export_int8(network, folder / "small", crops, skus, most_lost=1.0)
+    return {
+        "small_float_one_core_ms": _asked(floats),
+        "small_int8_one_core_ms": _asked(small),
+        "small_int8_one_core_n100_instructions_ms": _asked(small, ONEDNN_MAX_CPU_ISA=N100),
+    }
+
+
+def _asked(network: Path, **environment: str) -> float:
+    command = [sys.executable, "-m", "tests.bench.small_network", str(network)]
+    kept_to = {**os.environ, **environment}
+    done = subprocess.run(
+        command, env=kept_to, capture_output=True, text=True, check=True, timeout=300
+    )
+    return float(done.stdout)
+
+
+def main(network: Path) -> None:
+    """Print the median of what a crop costs."""
+    opened = open_network(network, network, threads=1)
+    embedder = Embedder(opened, side=SIDE, dim=DIM, fit="letterbox")
+    crops = np.random.default_rng(0).integers(0, 256, (8, 200, 80, 3), dtype=np.uint8)
+    taken = []
+    for number in range(CROPS):
+        started = time.perf_counter()
+        embedder.embed([crops[number % len(crops)]])
+        taken.append(time.perf_counter() - started)
+    print(f"{1000 * median(taken[_WARM:]):.3f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
