@@ -15,11 +15,11 @@ from models.default import (
     GROUP,
     Material,
     Pictures,
-    Settings,
     Store,
     build_default,
     bundle_of,
 )
+from models.default_settings import Settings
 from models.pictures import PictureError, find_pictures
 from models.recipe import Recipe
 from models.train import open_trained
@@ -90,7 +90,7 @@ def bundle_trained(
     """Make a bundle of a network that was trained: its products enrolled from pictures.
 
     network: what `models train` left. val: pictures to calibrate with, not among the others.
-    bits, int8: as in `models.default.Settings`.
+    bits, int8: as in `models.default_settings.Settings`.
     Raises CheckpointError, and what reading pictures raises.
     """
     trained = open_trained(network)

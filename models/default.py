@@ -28,13 +28,15 @@ from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
 from models.crops import fitted
+from models.default_settings import Settings
 from models.embedder import Embedder
 from models.enrol import enrol, looks_of
 from models.export import export_onnx
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
+from models.provenance import code_version, data_digest
 from models.quantise import export_int8
-from models.recipe import Recipe, RecipeError
+from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, build_table
 from models.train import Trained, Watch, trained_once
 from models.train_data import plain
@@ -52,78 +54,6 @@ _LICENCES = {
     name: f"Apache-2.0 (EfficientNet-{name.capitalize()} weights, Google; changed by us)"
     for name in LITE
 } | {MOBILENET: "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"}
-
-
-RECIPE = Recipe(backbone="lite2", workers=1)
-
-MILD_RECIPE = replace(RECIPE, harsh=0.0, synthetic=0.0, seed=1)
-"""Learns from good pictures of real products alone."""
-
-LARGE_RECIPE = replace(RECIPE, side=280, small_side=224, seed=3)
-"""Learns from larger views."""
-
-SECOND_RECIPE = replace(MILD_RECIPE, backbone="lite0")
-"""Of a network of other build, which errs elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the default model is made; what was chosen by figures says so in docs/results.md.
-
-    members: the networks that look at a crop side by side. Of each, the trainings its weights are
-        the mean of, which generalises better than any one (model soups, Wortsman et al. 2022).
-    dim: length of an embedding. Newcomers differ in directions that matter little among the
-        products of the training, so that a short one costs them most.
-    side: of the crops a device looks at. Training sees parts of pictures, and so what is in them
-        larger than they show it; a larger side makes up for that (Touvron et al. 2019).
-    bits: what a weight is stored in. int8: compute in 8 bits too, see `models.quantise`.
-    unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
-        the projection; shrinkage: see `models.whitening`.
-    handicap: what is added to distances to products that were trained on. They draw strangers
-        towards them; this gives newcomers their due (calibrated stacking, Chao et al. 2016).
-    nearer: factor on the distances calibration accepts at: strangers in a shop look more like what
-        it sells than drawn ones do.
-    """
-
-    members: tuple[tuple[Recipe, ...], ...] = (
-        (RECIPE, MILD_RECIPE, LARGE_RECIPE),
-        (SECOND_RECIPE,),
-    )
-    dim: int = 2048
-    side: int = 336
-    handicap: float = 0.03
-    nearer: float = 0.95
-    bits: int = 8
-    int8: bool = False
-    unseen_weight: float = 1.0
-    drawn_weight: float = 1.0
-    shrinkage: float = 0.2
-    seed: int = 0
-    wanted: calibrate.Wanted = field(default_factory=calibrate.Wanted)
-
-    def __post_init__(self) -> None:
-        """Raise RecipeError where the trainings cannot stand in one network."""
-        for name in ("fit", "colour_weight"):
-            if len({getattr(recipe, name) for recipe in self.recipes}) != 1:
-                raise RecipeError(f"all trainings of one network must have the same {name}")
-        for trainings in self.members:
-            if len({recipe.backbone for recipe in trainings}) != 1:
-                raise RecipeError("only trainings of one and the same backbone have a mean")
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        """All trainings, member by member."""
-        return tuple(recipe for trainings in self.members for recipe in trainings)
-
-    @property
-    def backbones(self) -> tuple[str, ...]:
-        """The members' backbones."""
-        return tuple(trainings[0].backbone for trainings in self.members)
-
-    @property
-    def fit(self) -> str:
-        """How crops are brought to the network."""
-        return self.recipes[0].fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,8 +146,9 @@ def bundle_of(
         )
         embedder = opens(model)
         say("calibrating")
-        calibration, table = calibrated_table(embedder, material, settings)
-        say(json.dumps(asdict(calibration)))
+        made = calibrated_table(embedder, material, settings)
+        table = made.table
+        say(json.dumps(asdict(made.calibration)))
         tests, crops = selftest.made(embedder, gate(table), GROUP)
         draft = Draft(
             bundle_id=bundle_id,
@@ -228,7 +159,7 @@ def bundle_of(
                 backbone: _LICENCES.get(backbone, "as its weights were given")
                 for backbone in settings.backbones
             },
-            provenance=_provenance(material, settings, calibration),
+            provenance=_provenance(material, settings, made),
             self_test=tests,
             files={**crops, **{f"licences/{k}": v for k, v in material.licences.items()}},
         )
@@ -303,10 +234,21 @@ def features(
     return np.concatenate(found)
 
 
-def calibrated_table(
-    embedder: Embeds, material: Material, settings: Settings
-) -> tuple[calibrate.Calibration, GroupTable]:
-    """Find thresholds with a table of the training pictures; return the table of all pictures."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A table of all pictures, and how its thresholds were found with one of the training's.
+
+    metrics: what that one knew of the pictures kept back: how many there were, and the shares of
+        them whose nearest product was right, as they are and as a bad camera sees them.
+    """
+
+    calibration: calibrate.Calibration
+    table: GroupTable
+    metrics: Mapping[str, float]
+
+
+def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -> Calibrated:
+    """Find thresholds with a table of the training pictures, and make that of all pictures."""
     random = np.random.default_rng(settings.seed + 1)
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
@@ -346,7 +288,14 @@ def calibrated_table(
         learned = with_gap(table, embedder, material.packshots, photographs, shown)
         whole = replace(whole, gap=learned.gap)
     whole = whole.with_handicap(train, settings.handicap)
-    return found, whole.with_thresholds(found.thresholds.carried(settings.nearer), found.yardstick)
+    thresholds = found.thresholds.carried(settings.nearer)
+    right, plain_ones = photographed.known.second.right, sum(map(len, val.values()))
+    metrics = {
+        "held_back": plain_ones,
+        "right": round(float(right[:plain_ones].mean()), 4),
+        "right_harsh": round(float(right[plain_ones:].mean()), 4),
+    }
+    return Calibrated(found, whole.with_thresholds(thresholds, found.yardstick), metrics)
 
 
 def _with_harsh_views(
@@ -375,16 +324,17 @@ def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.floa
     return blocks
 
 
-def _provenance(
-    material: Material, settings: Settings, calibration: calibrate.Calibration
-) -> dict[str, Any]:
+def _provenance(material: Material, settings: Settings, made: Calibrated) -> dict[str, Any]:
     members = [[recipe.as_plain() for recipe in trainings] for trainings in settings.members]
     plain = {k: v for k, v in asdict(settings).items() if k != "members"}
     return {
         "trunk": f"{' and '.join(settings.backbones)}, ImageNet-1k, "
         f"tuned on {len(material.train)} skus",
         "settings": {**plain, "members": members},
-        "calibration": asdict(calibration),
+        "calibration": asdict(made.calibration),
+        "metrics": dict(made.metrics),
+        "data": {"train": data_digest(material.train), "val": data_digest(material.val)},
+        "code": code_version(),
         "photographs": sum(map(len, material.train.values())),
         "drawn_products": len(material.drawn),
         "torch": torch.__version__,

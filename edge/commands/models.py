@@ -289,7 +289,7 @@ def build_default(grocery: Path, out: Path, work: Path, as_json: bool) -> None:
     """
     try:
         from edge.default_build import build
-        from models.default import Settings
+        from models.default_settings import Settings
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"building needs the package {error.name!r}: pip install 'shelfgate[train]'"

@@ -22,8 +22,10 @@ from edge.runtime import RUNTIMES  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
-from models.default import Material, Settings, build_default, network_of  # noqa: E402
+from models.default import Material, build_default, network_of  # noqa: E402
+from models.default_settings import Settings  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
+from models.provenance import data_digest  # noqa: E402
 from models.recipe import Recipe, RecipeError  # noqa: E402
 from models.selftest import drawn  # noqa: E402
 from models.train import NETWORK, open_trained, trained_once  # noqa: E402
@@ -88,6 +90,17 @@ def test_a_box_trusts_what_was_built(built: Path, shop: Path, runtime: str) -> N
     gate = Gate(group.table)
     for sku, paths in find_pictures([shop / "train"]).items():
         assert gate.decide(embedder.embed([read_picture(paths[0])])[0]).nearest[0].sku == sku
+
+
+def test_a_bundle_says_what_it_was_made_of(built: Path, shop: Path) -> None:
+    said = load_bundle(built).provenance
+    train, val = (find_pictures([shop / split]) for split in ("train", "val"))
+    assert said["data"] == {"train": data_digest(train), "val": data_digest(val)}
+    assert said["code"]["version"]
+    assert said["metrics"]["held_back"] == sum(map(len, val.values()))
+    assert 0.5 < said["metrics"]["right"] <= 1.0
+    seeds = [r["seed"] for trainings in said["settings"]["members"] for r in trainings]
+    assert seeds == [SMALL.seed, OTHER.seed, SECOND.seed]
 
 
 def test_members_look_side_by_side_each_as_the_mean_of_its_trainings(
