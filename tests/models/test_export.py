@@ -17,6 +17,7 @@ from models.colour import LENGTH, ColourFeatures  # noqa: E402
 from models.crops import fitted  # noqa: E402
 from models.embedder import Embedder  # noqa: E402
 from models.export import export_embedder  # noqa: E402
+from models.pictures import find_pictures, read_picture  # noqa: E402
 from models.selftest import drawn  # noqa: E402
 
 SIDE = 112
@@ -42,6 +43,21 @@ def test_three_forms_give_the_same(
     one, other = (open_network(ir, onnx, runtime=name, threads=1).infer(crops) for name in RUNTIMES)
     assert np.abs(one - other).max() <= TOLERANCE
     assert (1.0 - (one * expected).sum(axis=1)).max() < lost
+
+
+def test_three_forms_give_the_same_on_photographs(
+    embedder: Embedder, shared_data: Path, tmp_path: Path
+) -> None:
+    asked = find_pictures([shared_data / "grocery" / "novel" / "query"])
+    paths = [paths[0] for paths in asked.values()]
+    assert len(paths) > 5
+    crops = np.stack([fitted(read_picture(path), SIDE, "letterbox") for path in paths])
+    with torch.inference_mode():
+        expected = embedder(torch.from_numpy(crops)).numpy()
+    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE)
+    for runtime in RUNTIMES:
+        found = open_network(ir, onnx, runtime=runtime, threads=1).infer(crops)
+        assert (1.0 - (found * expected).sum(axis=1)).max() < 1e-3
 
 
 def test_colours_hold_under_less_light() -> None:
