@@ -72,7 +72,8 @@ def enrol_products(
         if sku not in catalogue:
             raise BundleError(f"{Path(paths[0]).parent}: sku {sku!r} is not in the catalogue")
         usable, unreadable = _usable(paths)
-        enrolment = enrol_one(sku, [picture for _, picture in usable], embedder, table)
+        shown = [picture for _, picture in usable]
+        enrolment = enrol_one(sku, shown, embedder, table, among_equals=fresh)
         looks[sku] = enrolment.looks
         table = table.with_products({sku: enrolment.looks})
         names = [str(path) for path, _ in usable]

@@ -264,7 +264,8 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
     known, unknown = [], []
     for store in material.stores:
         looks: dict[str, Looks] = {
-            sku: enrol(sku, crops, embedder, table).looks for sku, crops in store.enrolled.items()
+            sku: enrol(sku, crops, embedder, table, among_equals=True).looks
+            for sku, crops in store.enrolled.items()
         }
         whole = table.with_products(looks)
         asked = [(sku, crop) for sku, crops in store.queries.items() for crop in crops]

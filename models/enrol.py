@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.allowance import allowance
 from models.asks import Embeds
 from models.augment import MILD, changed
 from models.packshots import is_packshot, staged
@@ -66,10 +67,14 @@ def enrol(
     pictures: Sequence[NDArray[np.uint8]],
     embedder: Embeds,
     table: GroupTable,
+    *,
+    among_equals: bool = False,
 ) -> Enrolment:
     """Return a product's looks; the same pictures always give the same.
 
     pictures: one or more (h, w, 3) uint8 BGR. table: what is known already, to warn of look-alikes.
+    among_equals: whether all products have as few pictures, so that none needs an allowance for it
+    (`models.allowance`).
     Raises ValueError for no pictures.
     """
     if not pictures:
@@ -84,8 +89,11 @@ def enrol(
         each = -(-ENOUGH_PICTURES // len(keep)) - 1 or 1
         views = [changed(pictures[i], MILD, random) for i in keep for _ in range(each)]
         rows = np.concatenate([rows, embedder.embed(views)])
-    looks = looks_of(rows, first=len(keep), usual=_usual_spread(table))
+    usual = _usual_spread(table)
+    looks = looks_of(rows, first=len(keep), usual=usual)
     twin, distance = look_alike(looks, rows[: len(keep)], table.without([sku]))
+    if not among_equals:
+        looks = replace(looks, handicap=-allowance(len(keep), usual))
     typical = keep[int(np.argmax(plain[keep] @ looks.centroid))]
     return Enrolment(looks, outliers, twin, distance, typical)
 

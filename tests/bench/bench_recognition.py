@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.embed import open_embedder
 from edge.gate import Gate
 from models.asks import Embeds, MakesGate
@@ -42,6 +44,10 @@ WANTED: tuple[tuple[str, Callable[[Figures], float | None], str, float], ...] = 
 of the table without its own product."""
 
 
+FEW = (1, 3, 6, 12)
+FEW_HEAD = ("photographs", "right", "decided without review", "of those right")
+
+
 def run() -> Figures:
     """Measure. Raises BadInput where the photographs are not at hand."""
     grocery = grocery_pictures()
@@ -57,6 +63,7 @@ def run() -> Figures:
     )
     figures = evaluate_task(task, embedder, gate)
     figures["packshot_only"] = _by_packshots(task, embedder, gate, grocery / "iconic")
+    figures["few_photographs"] = [_by_few(task, embedder, gate, count) for count in FEW]
     figures["short_of"] = [
         f"{name}: {told(figures)}, wanted {sign} {wanted}"
         for name, told, sign, wanted in WANTED
@@ -82,9 +89,27 @@ def markdown(figures: Figures) -> str:
     ]
     return (
         f"{lead}\n\n{table(('share', 'is', 'wanted'), rows)}\n\n"
+        "Untrained products that few photographs are known of:\n\n"
+        f"{table(FEW_HEAD, figures['few_photographs'])}\n\n"
         "What would be wrong, were so many decided, the clearest first:\n\n"
         f"{table(('decided', 'of those wrong'), curve)}"
     )
+
+
+def _by_few(task: Task, embedder: Embeds, gate: MakesGate, count: int) -> tuple[Any, ...]:
+    """Return what becomes of untrained products that are enrolled from so many photographs.
+
+    Those are from all over: neighbours are often of one minute. Then the shares of their pictures
+    that are told, decided without review, and right of those.
+    """
+    newcomers = {
+        sku: [paths[int(place)] for place in np.linspace(0, len(paths) - 1, count)]
+        for sku, paths in task.enrol.items()
+    }
+    asked = {sku: task.query[sku] for sku in newcomers}
+    figures = evaluate_task(replace(task, enrol=newcomers, query=asked), embedder, gate)
+    decided = figures["selective"]
+    return count, figures["accuracy"]["untrained"], decided["coverage"], decided["accuracy"]
 
 
 def _holds(value: float | None, sign: str, wanted: float) -> bool:

@@ -15,7 +15,7 @@ from models.enrol import enrol
 from models.pictures import find_pictures, read_picture
 from models.table import GroupTable
 
-ENROLLED, ASKED = 6, 4
+ENROLLED, ASKED = 6, 6
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +54,8 @@ def decided(
 
 
 @pytest.mark.parametrize(
-    ("folder", "known", "at_once"),
-    [("trained/test", 0.86, 0.25), ("novel/query", 0.78, 0.05)],
+    ("folder", "known", "at_once", "right"),
+    [("trained/test", 0.86, 0.25, 0.97), ("novel/query", 0.75, 0.12, 0.88)],
     ids=["trained", "new"],
 )
 def test_most_products_are_known_and_next_to_none_is_charged_for_another(
@@ -65,13 +65,14 @@ def test_most_products_are_known_and_next_to_none_is_charged_for_another(
     folder: str,
     known: float,
     at_once: float,
+    right: float,
 ) -> None:
     found = list(decided(embedder, Gate(taught), shared_data / "grocery" / folder))
     assert len(found) >= 40
     assert np.mean([sku == nearest for sku, _, nearest, _ in found]) >= known
     charged = [(sku, said) for sku, said, _, _ in found if said is not None]
     assert len(charged) >= at_once * len(found)
-    assert np.mean([sku == said for sku, said in charged]) >= 0.97
+    assert np.mean([sku == said for sku, said in charged]) >= right
 
 
 def test_what_is_not_in_the_table_is_seldom_charged(embedder: Embedder, shared_data: Path) -> None:

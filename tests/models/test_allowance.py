@@ -1,0 +1,48 @@
+"""A product of few pictures is given what its centroid lacks, and no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.allowance import ENOUGH, allowance
+from models.table import normalised
+
+usuals = st.floats(0.0, 2.0)
+
+
+@given(pictures=st.integers(1, 200), usual=usuals)
+def test_more_pictures_never_need_more(pictures: int, usual: float) -> None:
+    given_now, given_later = allowance(pictures, usual), allowance(pictures + 1, usual)
+    assert 0.0 <= given_later <= given_now < 1.0
+
+
+@given(pictures=st.integers(ENOUGH, 1000), usual=usuals)
+def test_enough_pictures_need_nothing(pictures: int, usual: float) -> None:
+    assert allowance(pictures, usual) == 0.0
+
+
+def test_where_nothing_is_known_of_other_products_nothing_is_given() -> None:
+    assert allowance(1, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 4, 8])
+def test_it_is_what_the_mean_of_few_lacks(pictures: int) -> None:
+    random = np.random.default_rng(pictures)
+    middle = normalised(random.normal(size=(1, 256)).astype(np.float32))
+
+    def shown(count: int) -> np.ndarray:
+        noise = random.normal(0.0, 0.05, (count, 256)).astype(np.float32)
+        return normalised(middle + noise)
+
+    def distance(count: int) -> float:
+        found = [
+            1.0 - (shown(20) @ normalised(shown(count).mean(axis=0, keepdims=True))[0]).mean()
+            for _ in range(50)
+        ]
+        return float(np.mean(found))
+
+    lacking = distance(pictures) - distance(ENOUGH)
+    assert allowance(pictures, distance(400)) == pytest.approx(lacking, abs=0.01)
