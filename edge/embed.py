@@ -7,14 +7,16 @@ and by enrolment and evaluation, through `Embedder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gate import Decision, Gate, Verdict
+from edge.gate import Decision, Gate
+from edge.panel import Panel
 from edge.runtime import Network, open_network
 from models.bundle import Bundle, BundleError, Model
 from models.crops import Crop, fitted
@@ -81,13 +83,19 @@ class Recogniser:
                 self._embedders[group.model.name] = shared or open_embedder(
                     group.model, runtime=runtime, threads=threads, cache_dir=cache_dir
                 )
-        self._routes = bundle.routes
-        if bundle.routes is not None and bundle.routes.model.name not in self._embedders:
-            self._embedders[bundle.routes.model.name] = open_embedder(
-                bundle.routes.model, runtime=runtime, threads=threads, cache_dir=cache_dir
+        routes = bundle.routes
+        if routes is not None and routes.model.name not in self._embedders:
+            self._embedders[routes.model.name] = open_embedder(
+                routes.model, runtime=runtime, threads=threads, cache_dir=cache_dir
             )
         self._models = {group.name: group.model for group in bundle.groups}
-        self._gates = {group.name: Gate(group.table, group.name) for group in bundle.groups}
+        self._panel = Panel(
+            {group.name: group.table for group in bundle.groups},
+            {group.name: group.model.name for group in bundle.groups},
+            routes.router if routes is not None else None,
+            routes.model.name if routes is not None else "",
+        )
+        self._gates = self._panel.gates
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -120,34 +128,11 @@ class Recogniser:
             bundle's router says whom to ask first, and whether that is enough.
         Raises ValueError for a crop without pixels.
         """
-        first = [name for name in groups if name in self._gates]
-        embeddings: dict[str, NDArray[np.float32]] = {}
-        asked: list[Decision] = []
-        if not first and self._routes is not None and len(self._gates) > 1:
-            route = self._routes.router.route(
-                self._embedding(self._routes.model.name, crops, embeddings)
-            )
-            # A router that is not sure must not leave it to one group: see `combined`.
-            first = list(route.groups[:1]) if route.sure else []
-        for name in first:
-            asked.append(self._ask(name, crops, embeddings))
-            if asked[-1].sku is not None:
-                return asked[-1]
-        others = [self._ask(n, crops, embeddings) for n in self._gates if n not in first]
-        return combined([*asked, *others])
+        return self._panel.decide(self._embedding(crops), groups)
 
-    def _ask(
-        self, group: str, crops: Sequence[Crop], embeddings: dict[str, NDArray[np.float32]]
-    ) -> Decision:
-        embedding = self._embedding(self._models[group].name, crops, embeddings)
-        return self._gates[group].decide(embedding)
-
-    def _embedding(
-        self, model: str, crops: Sequence[Crop], embeddings: dict[str, NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        if model not in embeddings:
-            embeddings[model] = self._embedders[model].embed_item(crops)
-        return embeddings[model]
+    def _embedding(self, crops: Sequence[Crop]) -> Callable[[str], NDArray[np.float32]]:
+        """Return what embeds an item by a model's name, once by each."""
+        return cache(lambda model: self._embedders[model].embed_item(crops))
 
     def check(self) -> None:
         """Run the bundle's self-test on this box.
@@ -158,7 +143,7 @@ class Recogniser:
             crop = cv2.imread(str(test.crop), cv2.IMREAD_COLOR)
             if crop is None:
                 raise BundleError(f"{test.crop}: not a picture")
-            decision = self._ask(test.group, [np.asarray(crop, np.uint8)], {})
+            decision = self._panel.ask(test.group, self._embedding([np.asarray(crop, np.uint8)]))
             same = (decision.verdict, decision.sku) == (test.verdict, test.sku)
             tolerance = self._models[test.group].tolerance
             if not same or abs(decision.distance - test.distance) > tolerance:
@@ -188,35 +173,3 @@ def open_embedder(
         model.openvino, model.onnx, runtime=runtime, threads=threads, cache_dir=cache_dir
     )
     return Embedder(network, side=model.side, dim=model.dim, fit=model.fit)
-
-
-def combined(decisions: Sequence[Decision]) -> Decision:
-    """Make one decision of what several groups said.
-
-    One group that knows the item settles it. Several that do are a question for a person, as is an
-    item that one group asks to review; an item is unknown where it is to all.
-    """
-    known = [decision for decision in decisions if decision.sku is not None]
-    if len(known) == 1:
-        return known[0]
-    if known:
-        return _review(known)
-    doubtful = [decision for decision in decisions if decision.verdict is Verdict.REVIEW]
-    return min(doubtful or decisions, key=lambda decision: decision.distance)
-
-
-def _review(decisions: Sequence[Decision]) -> Decision:
-    nearest = sorted(
-        (candidate for decision in decisions for candidate in decision.nearest),
-        key=lambda candidate: candidate.distance,
-    )
-    best = min(decisions, key=lambda decision: decision.distance)
-    return Decision(
-        verdict=Verdict.REVIEW,
-        sku=None,
-        distance=nearest[0].distance,
-        nearest=tuple(nearest),
-        group=best.group,
-        immediate=False,
-        strangeness=min(decision.strangeness for decision in decisions),
-    )

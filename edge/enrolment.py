@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,16 @@ from numpy.typing import NDArray
 from edge.faces import FACES, Faces
 from edge.gate import Gate
 from models import selftest
-from models.asks import Embeds
 from models.bundle import Bundle, BundleError, Group, Routes
 from models.bundle_writer import Draft, draft_of
 from models.catalogue import Catalogue, Product
 from models.enrol import Enrolment
 from models.enrol import enrol as enrol_one
+from models.groups import Groups, Opens
+from models.homes import Home, Homes
 from models.pictures import PictureError, read_picture
-from models.router import router_of
-from models.table import GroupTable, Looks, build_table
-from models.yardstick import MOST_LEAD
+from models.router import kept_up
+from models.table import GroupTable, build_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Enrolled:
     """What came of one product: how many pictures it has, and what its owner should know.
 
     seconds: what it took. beside: a JPEG of it beside the product it can hardly be told from; empty
-    where there is none, or no picture of that one is known.
+    where there is none, or no picture of that one is known. group: the one it is in.
     """
 
     sku: str
@@ -43,28 +44,36 @@ class Enrolled:
     warnings: tuple[str, ...]
     seconds: float = 0.0
     beside: bytes = b""
+    group: str = ""
 
 
 def enrol_products(
     bundle: Bundle,
-    group: Group,
-    embedder: Embeds,
+    opens: Opens,
     catalogue: Mapping[str, Product],
     pictures: Iterable[tuple[str, Sequence[Path]]],
     *,
+    into: str | None = None,
     fresh: bool = False,
     known: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[Draft, list[Enrolled]]:
-    """Enrol products into a group and return the draft of the next version of the bundle.
+    """Enrol products into their groups and return the draft of the next version of the bundle.
 
-    catalogue: must know every sku of pictures. fresh: begin with no products at all, and with
-        thresholds that hold for other goods.
+    A product that was in another group is taken out there.
+
+    catalogue: must know every sku of pictures. into: the group they all go to, instead of each to
+        its own (see `models.homes`).
+    fresh: begin with no products at all, and with thresholds that hold for other goods.
     known: pictures of products the bundle has, to show beside look-alikes; those it carries itself
         are found anyway.
-    Raises BundleError for a sku the catalogue lacks, PictureError for unreadable pictures.
+    Raises BundleError for a sku the catalogue lacks or that belongs to no group, PictureError for
+    unreadable pictures.
     """
-    table = _emptied(group.table) if fresh else group.table
-    looks: dict[str, Looks] = {}
+    groups = Groups.of(bundle, opens)
+    homes = Homes(groups, {sku: product.category for sku, product in catalogue.items()})
+    if fresh:
+        groups = groups.with_tables({n: _emptied(table) for n, table in groups.tables.items()})
+    enrolled: list[str] = []
     reports = []
     faces = Faces(bundle, known or {})
     for sku, paths in pictures:
@@ -73,22 +82,36 @@ def enrol_products(
             raise BundleError(f"{Path(paths[0]).parent}: sku {sku!r} is not in the catalogue")
         usable, unreadable = _usable(paths)
         shown = [picture for _, picture in usable]
-        enrolment = enrol_one(sku, shown, embedder, table, among_equals=fresh)
-        looks[sku] = enrolment.looks
-        table = table.with_products({sku: enrolment.looks})
-        names = [str(path) for path, _ in usable]
+        home = Home(into) if into is not None else homes.of(sku, shown)
+        groups, enrolment = _into(groups, home.group, sku, shown, among_equals=fresh)
+        enrolled.append(sku)
         face = usable[enrolment.typical][1]
         faces.add(sku, face)
-        report = _report(sku, names, enrolment, unreadable)
+        report = _report(sku, home, [str(path) for path, _ in usable], enrolment, unreadable)
         beside = faces.beside(face, enrolment.confused_with)
         took = round(time.perf_counter() - started, 3)
         reports.append(replace(report, beside=beside, seconds=took))
-    if not looks:
+    if not enrolled:
         raise PictureError("no pictures to enrol")
-    added = {sku: catalogue[sku] for sku in looks}
+    added = {sku: catalogue[sku] for sku in enrolled}
     products = Catalogue(added.values()) if fresh else bundle.catalogue.merged(added)
-    changed = Group(group.name, group.model, table)
-    return _next_version(bundle, changed, products, faces.files, fresh=fresh), reports
+    return _next_version(bundle, groups, products, faces.files), reports
+
+
+def _into(
+    groups: Groups,
+    home: str,
+    sku: str,
+    pictures: Sequence[NDArray[np.uint8]],
+    *,
+    among_equals: bool,
+) -> tuple[Groups, Enrolment]:
+    """Enrol one product into a group, and take it out of all others."""
+    table = groups.tables[home]
+    embedder, others = groups.embedder(home), groups.others(home)
+    made = enrol_one(sku, pictures, embedder, table, others, among_equals=among_equals)
+    left = {n: t.without([sku]) for n, t in groups.tables.items() if n != home and sku in t.skus}
+    return groups.with_tables({**left, home: table.with_products({sku: made.looks})}), made
 
 
 def _emptied(table: GroupTable) -> GroupTable:
@@ -113,20 +136,16 @@ def _usable(paths: Sequence[Path]) -> tuple[list[tuple[Path, NDArray[np.uint8]]]
 
 
 def _next_version(
-    bundle: Bundle, group: Group, products: Catalogue, faces: Mapping[str, bytes], *, fresh: bool
+    bundle: Bundle, groups: Groups, products: Catalogue, faces: Mapping[str, bytes]
 ) -> Draft:
-    """Put a group that changed into a bundle, with the faces of the products it then has."""
-    kept = [other for other in bundle.groups if other.name != group.name]
-    if fresh:
-        kept = [Group(g.name, g.model, _emptied(g.table)) for g in kept]
-    draft = with_group(bundle, group)
+    """Put tables that changed into a bundle, with the faces of the products it then has."""
+    draft = with_tables(bundle, groups)
     files = {
         name: content
         for name, content in {**draft.files, **faces}.items()
         if not name.startswith(f"{FACES}/") or Path(name).stem in products
     }
-    whole = replace(draft, catalogue=products, groups=[draft.groups[0], *kept], files=files)
-    return rerouted(whole)
+    return replace(draft, catalogue=products, files=files)
 
 
 def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
@@ -152,51 +171,56 @@ def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
     return rerouted(changed)
 
 
-def with_group(bundle: Bundle, group: Group) -> Draft:
-    """Return the draft of the bundle's next version, with one group exchanged.
+def with_tables(bundle: Bundle, groups: Groups) -> Draft:
+    """Return the draft of the bundle's next version, with the tables of its groups as they are now.
 
-    Its self-test is gone, since the table it spoke of has changed: see `with_self_test`.
+    Its self-test is gone, since the tables it spoke of have changed: see `with_self_test`.
     """
-    groups = [group] + [other for other in bundle.groups if other.name != group.name]
-    return replace(
-        draft_of(bundle), version=bundle.version + 1, created="", groups=groups, self_test=()
+    changed = replace(
+        draft_of(bundle),
+        version=bundle.version + 1,
+        created="",
+        groups=groups.written(bundle.groups),
+        self_test=(),
     )
+    return rerouted(changed)
 
 
 def rerouted(draft: Draft) -> Draft:
     """Return the draft with a router that knows the groups' products as they are now.
 
-    A router over another network's embeddings cannot know what was enrolled since, so it is never
-    sure any more and all groups are asked.
+    A router over another network's embeddings is never sure any more: see `models.router.kept_up`.
     """
     if draft.routes is None:
         return draft
     routes = draft.routes
-    if all(group.model.name == routes.model.name for group in draft.groups):
-        tables = {group.name: group.table for group in draft.groups}
-        router = router_of(tables, routes.router.margin)
-    else:
-        router = replace(routes.router, margin=MOST_LEAD)
+    tables = {group.name: group.table for group in draft.groups}
+    shared = all(group.model.name == routes.model.name for group in draft.groups)
+    router = kept_up(routes.router, tables, shared=shared)
     return replace(draft, routes=Routes(routes.model, router))
 
 
-def with_self_test(draft: Draft, embedder: Embeds) -> Draft:
-    """Return the draft with a self-test of its first group."""
-    group = draft.groups[0]
-    tests, crops = selftest.made(embedder, Gate(group.table, group.name), group.name)
-    kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
-    return replace(draft, self_test=tests, files={**kept, **crops})
+def with_self_test(draft: Draft, opens: Opens) -> Draft:
+    """Return the draft with a self-test of each of its groups."""
+    tests: list[dict[str, Any]] = []
+    files = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
+    for group in draft.groups:
+        made, crops = selftest.made(opens(group.model), Gate(group.table, group.name), group.name)
+        tests += made
+        files |= crops
+    return replace(draft, self_test=tests, files=files)
 
 
 def _report(
-    sku: str, names: Sequence[str], enrolment: Enrolment, unreadable: Sequence[str]
+    sku: str, home: Home, names: Sequence[str], enrolment: Enrolment, unreadable: Sequence[str]
 ) -> Enrolled:
     outliers = tuple(names[position] for position in enrolment.outliers)
-    warnings = list(unreadable)
+    warnings = [*unreadable, *([home.doubt] if home.doubt else [])]
     warnings += [f"{name} looks like none of the other pictures: left out" for name in outliers]
     if enrolment.confused_with is not None:
         warnings.append(
             f"can hardly be told from {enrolment.confused_with} "
             f"(distance {enrolment.confusion:.3f}); expect questions about both"
         )
-    return Enrolled(sku, len(names), outliers, enrolment.confused_with, tuple(warnings))
+    twin = enrolment.confused_with
+    return Enrolled(sku, len(names), outliers, twin, tuple(warnings), group=home.group)

@@ -73,12 +73,25 @@ class Ruling(Protocol):
         """Whether the centroids alone settled it."""
         ...
 
+    @property
+    def group(self) -> str:
+        """The category group that answered."""
+        ...
+
 
 class Decides(Protocol):
     """A gate over one table."""
 
     def decide(self, embedding: NDArray[np.float32]) -> Ruling:
         """Decide on one (D,) embedding."""
+        ...
+
+
+class DecidesAmong(Protocol):
+    """The gates of several category groups, asked as a device asks them."""
+
+    def decide(self, embedding: Callable[[str], NDArray[np.float32]]) -> Ruling:
+        """Decide on one item, of which embedding gives the (D,) one by a model's name."""
         ...
 
 

@@ -67,12 +67,14 @@ def enrol(
     pictures: Sequence[NDArray[np.uint8]],
     embedder: Embeds,
     table: GroupTable,
+    others: Sequence[GroupTable] = (),
     *,
     among_equals: bool = False,
 ) -> Enrolment:
     """Return a product's looks; the same pictures always give the same.
 
-    pictures: one or more (h, w, 3) uint8 BGR. table: what is known already, to warn of look-alikes.
+    pictures: one or more (h, w, 3) uint8 BGR. table: what its group knows already. others: tables
+    of other groups that the same model embeds, to warn of look-alikes there too.
     among_equals: whether all products have as few pictures, so that none needs an allowance for it
     (`models.allowance`).
     Raises ValueError for no pictures.
@@ -80,7 +82,7 @@ def enrol(
     if not pictures:
         raise ValueError(f"{sku}: no pictures to enrol from")
     if all(is_packshot(picture) for picture in pictures):
-        return _from_packshots(sku, pictures, embedder, table)
+        return _from_packshots(sku, pictures, embedder, table, others)
     plain = embedder.embed(pictures)
     keep, outliers = without_outliers(plain)
     rows = plain[keep]
@@ -91,7 +93,7 @@ def enrol(
         rows = np.concatenate([rows, embedder.embed(views)])
     usual = _usual_spread(table)
     looks = looks_of(rows, first=len(keep), usual=usual)
-    twin, distance = look_alike(looks, rows[: len(keep)], table.without([sku]))
+    twin, distance = _twin(sku, looks, rows[: len(keep)], [table, *others])
     if not among_equals:
         looks = replace(looks, handicap=-allowance(len(keep), usual))
     typical = keep[int(np.argmax(plain[keep] @ looks.centroid))]
@@ -99,7 +101,11 @@ def enrol(
 
 
 def _from_packshots(
-    sku: str, pictures: Sequence[NDArray[np.uint8]], embedder: Embeds, table: GroupTable
+    sku: str,
+    pictures: Sequence[NDArray[np.uint8]],
+    embedder: Embeds,
+    table: GroupTable,
+    others: Sequence[GroupTable],
 ) -> Enrolment:
     """Enrol from nothing but packshots: staged, and brought over the gap where it is known."""
     random = np.random.default_rng(zlib.crc32(sku.encode()))
@@ -108,10 +114,18 @@ def _from_packshots(
     if table.gap is not None:
         rows, bonus = normalised(rows + table.gap.shift), table.gap.bonus
     looks = looks_of(rows, first=0, usual=_usual_spread(table))
-    twin, distance = look_alike(looks, rows, table.without([sku]))
+    twin, distance = _twin(sku, looks, rows, [table, *others])
     return Enrolment(
         replace(looks, handicap=-bonus), (), twin, distance, typical=0, from_packshots=True
     )
+
+
+def _twin(
+    sku: str, looks: Looks, rows: NDArray[np.float32], tables: Sequence[GroupTable]
+) -> tuple[str | None, float]:
+    """Return the nearest look-alike of any table, itself left out, as `look_alike` does."""
+    found = [look_alike(looks, rows, table.without([sku])) for table in tables]
+    return min(found, key=lambda one: (one[0] is None, one[1]))
 
 
 def look_alike(

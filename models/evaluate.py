@@ -10,22 +10,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.asks import Embeds, MakesGate, Ruling
+from models.asks import Decides, DecidesAmong, Embeds, MakesGate, Ruling
 from models.catalogue import Catalogue, CatalogueError
 from models.enrol import enrol
+from models.groups import Groups, MakesPanel
+from models.homes import Homes
 from models.pictures import labelled, read_picture
-from models.table import GroupTable, normalised
+from models.router import routed
+from models.table import GroupTable, Looks, normalised
 from models.yardstick import lead
 
 Pictures = Mapping[str, Sequence[Path]]
-Decide = Callable[[NDArray[np.float32]], Ruling]
+Rows = Mapping[str, NDArray[np.float32]]
+"""Of each picture by each model: (N, D), by the model's name."""
 
 TRACK = 5
 """Pictures of one product that are asked as one, as crops of a tracked item are."""
@@ -35,13 +39,24 @@ DRAWS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """What is asked.
+class Questions:
+    """What groups are asked.
 
-    table: what the bundle knows. enrol: pictures to enrol what it does not know from; products it
-    knows are left as they are. query: pictures to ask with. unknown: pictures of products that are
-    in no table. trained: products the model saw in training.
+    enrol: pictures to enrol what they do not know from; products they know are left as they are.
+    query: pictures to ask with. unknown: pictures of products that are in no table. trained:
+    products the models saw in training.
     """
+
+    catalogue: Catalogue
+    enrol: Pictures
+    query: Pictures
+    unknown: Pictures
+    trained: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a single table is asked: see `Questions`."""
 
     table: GroupTable
     catalogue: Catalogue
@@ -85,52 +100,71 @@ class Answer:
 class Evaluation:
     """What was asked, and what came of it.
 
-    figures: as in the command contract, and more. table: with what was enrolled for it.
+    figures: as in the command contract, and more. groups: with what was enrolled for it.
     tracks: several pictures of one product asked as one. left_out: the queries again, each asked
-    of the table without its own product.
+    of the groups without its own product.
     """
 
     figures: dict[str, Any]
-    table: GroupTable
+    groups: Groups
     answers: Sequence[Answer]
     strangers: Sequence[Answer]
     tracks: Sequence[Answer]
     left_out: Sequence[Answer]
 
 
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """The gate of a single table, which needs no panel."""
+
+    gate: Decides
+
+    def decide(self, embedding: Callable[[str], NDArray[np.float32]]) -> Ruling:
+        return self.gate.decide(embedding(""))
+
+
 def evaluate_task(task: Task, embedder: Embeds, gate: MakesGate) -> dict[str, Any]:
-    """Return the figures of `evaluated`. Raises what that raises."""
-    return evaluated(task, embedder, gate).figures
+    """Return the figures of `evaluated` for a single table. Raises what that raises."""
+    groups = Groups({"": task.table}, {"": ""}, {"": embedder})
+    asked = Questions(task.catalogue, task.enrol, task.query, task.unknown, task.trained)
+    return evaluated(groups, asked, lambda found: _Alone(gate(found.tables[""]))).figures
 
 
-def evaluated(task: Task, embedder: Embeds, gate: MakesGate) -> Evaluation:
+def evaluated(groups: Groups, asked: Questions, panel: MakesPanel) -> Evaluation:
     """Enrol what is missing, ask everything, and say how it went.
 
+    What is missing is enrolled in the group it belongs to (see `models.homes`).
     Shares are None where nothing was asked that they could be of.
-    Raises CatalogueError for a sku the catalogue lacks, PictureError for unreadable pictures.
+    Raises CatalogueError for a sku the catalogue lacks, PictureError for unreadable pictures,
+    BundleError for a sku that belongs to no group.
     """
-    for sku in [*task.enrol, *task.query]:
-        if sku not in task.catalogue:
+    for sku in [*asked.enrol, *asked.query]:
+        if sku not in asked.catalogue:
             raise CatalogueError(f"sku {sku!r} has pictures but is not in the catalogue")
-    table = _enrolled(task, embedder)
-    overlap = sorted(set(task.unknown) & set(table.skus))
+    whole = _enrolled(groups, asked)
+    overlap = sorted(set(asked.unknown) & set(whole.home_of))
     if overlap:
         raise CatalogueError(f"unknown product {overlap[0]!r} is in the table: it is not unknown")
-    judge = gate(table)
+    judge = panel(whole)
     started = time.perf_counter()
-    answers, rows = _ask(task.query, embedder, judge.decide)
+    answers, rows = _ask(asked.query, whole, judge)
     seconds = time.perf_counter() - started
-    strangers, _ = _ask(task.unknown, embedder, judge.decide)
-    tracks = _tracks(answers, rows, judge.decide)
-    found = Evaluation({}, table, answers, strangers, tracks, _left_out(answers, rows, table, gate))
-    return replace(found, figures=_figures(found, task, seconds))
+    strangers, _ = _ask(asked.unknown, whole, judge)
+    tracks = _tracks(answers, rows, judge)
+    found = Evaluation(
+        {}, whole, answers, strangers, tracks, _left_out(answers, rows, whole, panel)
+    )
+    figures = _figures(found, asked, seconds)
+    figures["counts"]["enrolled"] = len(whole) - len(groups)
+    figures["router"] = _routing(found, rows)
+    return replace(found, figures=figures)
 
 
-def _figures(found: Evaluation, task: Task, seconds: float) -> dict[str, Any]:
+def _figures(found: Evaluation, asked: Questions, seconds: float) -> dict[str, Any]:
     """Count what came out. seconds: what asking the queries took."""
-    answers, strangers, tracks, table = found.answers, found.strangers, found.tracks, found.table
-    trained = [answer for answer in answers if answer.sku in task.trained]
-    untrained = [answer for answer in answers if answer.sku not in task.trained]
+    answers, strangers, tracks = found.answers, found.strangers, found.tracks
+    trained = [answer for answer in answers if answer.sku in asked.trained]
+    untrained = [answer for answer in answers if answer.sku not in asked.trained]
     return {
         "accuracy": {
             "trained": _share([answer.first_right for answer in trained]),
@@ -141,19 +175,24 @@ def _figures(found: Evaluation, task: Task, seconds: float) -> dict[str, Any]:
         "unknown": _unknown(answers, strangers),
         "immediate": _share([answer.ruling.immediate for answer in answers]),
         "counts": {
-            "products": len(table),
-            "enrolled": len(table) - len(task.table),
+            "products": len(found.groups),
+            "enrolled": 0,
             "queries": len(answers),
             "trained": len(trained),
             "untrained": len(untrained),
             "decided": sum(answer.decided for answer in answers),
             "unknown": len(strangers),
+            "in_no_table": len(answers) - sum(map(len, answers_by_group(found).values())),
         },
         "per_query_ms": round(1000 * seconds / max(len(answers), 1), 3),
         "by_training": {"trained": _by_kind(trained), "untrained": _by_kind(untrained)},
+        "by_group": {
+            name: _of_group(own, len(found.groups.tables[name]))
+            for name, own in answers_by_group(found).items()
+        },
         "tracks": {
-            "trained": _share([t.first_right for t in tracks if t.sku in task.trained]),
-            "untrained": _share([t.first_right for t in tracks if t.sku not in task.trained]),
+            "trained": _share([t.first_right for t in tracks if t.sku in asked.trained]),
+            "untrained": _share([t.first_right for t in tracks if t.sku not in asked.trained]),
             "selective": _selective(tracks),
             "count": len(tracks),
         },
@@ -163,6 +202,16 @@ def _figures(found: Evaluation, task: Task, seconds: float) -> dict[str, Any]:
             for coverage, risk in thinned(risk_coverage(answers))
         ],
     }
+
+
+def answers_by_group(found: Evaluation) -> dict[str, list[Answer]]:
+    """Return the answers to queries of each group's own products, by group."""
+    home_of = found.groups.home_of
+    by_group: dict[str, list[Answer]] = {name: [] for name in found.groups.tables}
+    for answer in found.answers:
+        if answer.sku in home_of:
+            by_group[home_of[answer.sku]].append(answer)
+    return by_group
 
 
 def risk_coverage(answers: Sequence[Answer]) -> list[tuple[float, float]]:
@@ -192,28 +241,34 @@ def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
     return float((below + upto).mean() / 2 / len(known))
 
 
-def _enrolled(task: Task, embedder: Embeds) -> GroupTable:
-    """Return the table with the products it lacks, each enrolled against the bundle's own."""
-    looks = {
-        sku: enrol(sku, [read_picture(path) for path in paths], embedder, task.table).looks
-        for sku, paths in task.enrol.items()
-        if sku not in task.table.skus
-    }
-    return task.table.with_products(looks)
+def _enrolled(groups: Groups, asked: Questions) -> Groups:
+    """Return the groups with the products they lack, each enrolled against the bundle's own."""
+    homes = Homes(groups, {sku: product.category for sku, product in asked.catalogue.items()})
+    known = groups.home_of
+    looks: dict[str, dict[str, Looks]] = {}
+    for sku, paths in asked.enrol.items():
+        if sku in known:
+            continue
+        pictures = [read_picture(path) for path in paths]
+        home = homes.of(sku, pictures).group
+        made = enrol(sku, pictures, groups.embedder(home), groups.tables[home])
+        looks.setdefault(home, {})[sku] = made.looks
+    return groups.with_tables(
+        {name: groups.tables[name].with_products(found) for name, found in looks.items()}
+    )
 
 
-def _ask(
-    pictures: Pictures, embedder: Embeds, decide: Decide
-) -> tuple[list[Answer], list[NDArray[np.float32]]]:
+def _ask(pictures: Pictures, groups: Groups, judge: DecidesAmong) -> tuple[list[Answer], Rows]:
     asked = list(labelled(pictures))
-    rows = list(embedder.embed_many(read_picture(path) for _, path in asked))
-    answers = [Answer(sku, decide(r), path) for (sku, path), r in zip(asked, rows, strict=True)]
+    paths = [path for _, path in asked]
+    rows = {model: groups.embedded(paths, model) for model in groups.embedders}
+    answers = [
+        Answer(sku, _decided(judge, rows, number), path) for number, (sku, path) in enumerate(asked)
+    ]
     return answers, rows
 
 
-def _tracks(
-    answers: Sequence[Answer], rows: Sequence[NDArray[np.float32]], decide: Decide
-) -> list[Answer]:
+def _tracks(answers: Sequence[Answer], rows: Rows, judge: DecidesAmong) -> list[Answer]:
     """Ask the mean of TRACK pictures of one product at a time, drawn at random but the same.
 
     Which pictures come together decides about some tracks: all are drawn together DRAWS times.
@@ -224,24 +279,41 @@ def _tracks(
     for sku in sorted(set(skus.tolist())) * DRAWS:
         order = random.permutation(np.flatnonzero(skus == sku))
         for start in range(0, len(order) - TRACK + 1, TRACK):
-            mean = np.mean([rows[i] for i in order[start : start + TRACK]], axis=0)
-            found.append(Answer(sku, decide(normalised(mean[None])[0])))
+            chosen = order[start : start + TRACK]
+            means = {
+                model: normalised(np.mean(seen[chosen], axis=0)[None])[0]
+                for model, seen in rows.items()
+            }
+            found.append(Answer(sku, judge.decide(means.__getitem__)))
     return found
 
 
 def _left_out(
-    answers: Sequence[Answer],
-    rows: Sequence[NDArray[np.float32]],
-    table: GroupTable,
-    gate: MakesGate,
+    answers: Sequence[Answer], rows: Rows, groups: Groups, panel: MakesPanel
 ) -> list[Answer]:
     """Ask every query as if its product were not sold: an unknown item of the very kind that is."""
     found = []
     for sku in sorted({answer.sku for answer in answers}):
-        decide = gate(table.without([sku])).decide
+        judge = panel(groups.without([sku]))
         own = [i for i, answer in enumerate(answers) if answer.sku == sku]
-        found += [Answer(sku, decide(rows[i]), answers[i].path) for i in own]
+        found += [Answer(sku, _decided(judge, rows, i), answers[i].path) for i in own]
     return found
+
+
+def _decided(judge: DecidesAmong, rows: Rows, number: int) -> Ruling:
+    """Ask with one of the pictures that were embedded."""
+    return judge.decide(lambda model: rows[model][number])
+
+
+def _routing(found: Evaluation, rows: Rows) -> dict[str, float] | None:
+    """Return how well the router sends queries to their products' groups; None without one."""
+    groups, home_of = found.groups, found.groups.home_of
+    asked = [n for n, answer in enumerate(found.answers) if answer.sku in home_of]
+    if groups.router is None or not asked:
+        return None
+    truth = [home_of[found.answers[n].sku] for n in asked]
+    told = asdict(routed(groups.router, rows[groups.router_model][asked], truth))
+    return {name: round(share, 4) for name, share in told.items()}
 
 
 def _selective(answers: Sequence[Answer]) -> dict[str, float | None]:
@@ -257,6 +329,17 @@ def _by_kind(answers: Sequence[Answer]) -> dict[str, float | None]:
     rejected = _share([answer.ruling.verdict == "reject" for answer in answers])
     immediate = _share([answer.ruling.immediate for answer in answers])
     return {**_selective(answers), "rejected": rejected, "immediate": immediate}
+
+
+def _of_group(answers: Sequence[Answer], products: int) -> dict[str, Any]:
+    """Return what becomes of one group's own products, asked of all groups."""
+    return {
+        "accuracy": _share([answer.first_right for answer in answers]),
+        "selective": _selective(answers),
+        "immediate": _share([answer.ruling.immediate for answer in answers]),
+        "products": products,
+        "queries": len(answers),
+    }
 
 
 def _unknown(answers: Sequence[Answer], strangers: Sequence[Answer]) -> dict[str, float | None]:

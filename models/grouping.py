@@ -7,13 +7,15 @@ tree. Needs the `train` extra. Called by `shelfgate models group`.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.table import normalised
+from models.table import GroupTable, merged, normalised
 
 _REACH = 1.25
 """So much farther than a group's own farthest category a new one may lie."""
@@ -85,13 +87,14 @@ class Grouping:
 class Joined:
     """What becomes of a new category.
 
-    group: the one it joins, None where it needs a new one. distance: to the nearest group's middle.
-    reason: in words.
+    group: the one it joins, None where it needs a new one. distance: to that one's middle, or to
+    the nearest's. reason: in words. nearest: the group it looks most like, be it this one or not.
     """
 
     group: str | None
     distance: float
     reason: str
+    nearest: str = ""
 
 
 def categories_of(
@@ -119,8 +122,29 @@ def group_categories(categories: Sequence[Category], bounds: Bounds) -> Grouping
     merges, heights = _tree(categories)
     sets = _cut(categories, merges, bounds.most)
     sets = _filled(categories, sets, bounds)
-    groups = tuple(_group(number, [categories[i] for i in s]) for number, s in enumerate(sets))
+    groups = tuple(
+        _group(f"group-{number}", [categories[i] for i in s]) for number, s in enumerate(sets, 1)
+    )
     return Grouping(groups, tuple(categories), merges, heights, bounds)
+
+
+def grouping_of(tables: Mapping[str, GroupTable], category_of: Mapping[str, str]) -> Grouping:
+    """Return the groups that tables are, for `joining`: without a tree, without bounds.
+
+    tables: by group, of products embedded by one model, not all empty; empty ones are left out.
+    category_of: of their products; one without is a category of its own. A group of one category
+    reaches as far as its products usually lie from its middle.
+    """
+    groups = []
+    for name, table in tables.items():
+        if not len(table):
+            continue
+        named = {sku: category_of.get(sku) or sku for sku in table.skus}
+        group = _group(name, categories_of(np.asarray(table.centroids), table.skus, named))
+        usual = float(np.median(1.0 - table.centroids @ group.middle))
+        groups.append(replace(group, radius=max(group.radius, usual)))
+    none = np.empty((0, 2), np.int64)
+    return Grouping(tuple(groups), (), none, np.empty(0), Bounds(1, sys.maxsize))
 
 
 def joining(grouping: Grouping, category: Category) -> Joined:
@@ -136,6 +160,7 @@ def joining(grouping: Grouping, category: Category) -> Joined:
             None,
             distance,
             f"looks like no group: nearest is {nearest.name} at {distance:.3f}, beyond {reach:.3f}",
+            nearest.name,
         )
     for place in order:
         group = grouping.groups[place]
@@ -144,10 +169,34 @@ def joining(grouping: Grouping, category: Category) -> Joined:
         if group.products + category.products <= grouping.bounds.most:
             full = "" if group is nearest else f"; {nearest.name} is nearer but full"
             told = f"looks like {group.name}{full}"
-            return Joined(group.name, round(distances[place], 4), told)
-    return Joined(
-        None, distance, f"{nearest.name} looks alike but has no room for {category.products} more"
-    )
+            return Joined(group.name, round(distances[place], 4), told, nearest.name)
+    told = f"{nearest.name} looks alike but has no room for {category.products} more"
+    return Joined(None, distance, told, nearest.name)
+
+
+def regrouped(
+    tables: Mapping[str, GroupTable], group_of: Mapping[str, str]
+) -> dict[str, GroupTable]:
+    """Return the products of tables of one model in other groups, by the groups' sorted names.
+
+    group_of: of each of their products. A group decides as that one did from which most of its
+    products come; where others have joined them, from nearer only (see `Thresholds.carried`).
+    Raises KeyError for a product without group.
+    """
+    everything = merged(list(tables.values()))
+    home_of: dict[str, str] = {}
+    for name, table in tables.items():
+        home_of = {**dict.fromkeys(table.skus, name), **home_of}
+    found = {}
+    for name in sorted({group_of[sku] for sku in everything.skus}):
+        own = [sku for sku in everything.skus if group_of[sku] == name]
+        came = Counter(home_of[sku] for sku in own).most_common()
+        source = tables[came[0][0]]
+        limits = source.thresholds if len(came) == 1 else source.thresholds.carried()
+        chosen = everything.without(set(everything.skus) - set(own))
+        told = replace(chosen, yardstick=source.yardstick, gap=source.gap)
+        found[name] = told.with_thresholds(limits)
+    return found
 
 
 def _tree(categories: Sequence[Category]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -205,13 +254,11 @@ def _filled(
     return sets
 
 
-def _group(number: int, categories: Sequence[Category]) -> CategoryGroup:
+def _group(name: str, categories: Sequence[Category]) -> CategoryGroup:
     middle = _middle(categories)
     radius = max(float(1.0 - category.middle @ middle) for category in categories)
     names = tuple(sorted(category.name for category in categories))
-    return CategoryGroup(
-        f"group-{number + 1}", names, sum(c.products for c in categories), middle, max(radius, 0.0)
-    )
+    return CategoryGroup(name, names, sum(c.products for c in categories), middle, max(radius, 0.0))
 
 
 def _middle(categories: Sequence[Category]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Write an evaluation as one HTML page that needs nothing else: no network, no script.
 
-Shows accuracy by category and product, the distances with the thresholds drawn in, what coverage
-costs in risk, how the unknown are told, and the worst confusions with their pictures. Called by
-`shelfgate models evaluate --report`.
+Shows accuracy by group, category and product, the distances with the thresholds drawn in, what
+coverage costs in risk, how the unknown are told, and the worst confusions with their pictures.
+Called by `shelfgate models evaluate --report`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from models.catalogue import Catalogue
 from models.charts import bar, curve, histogram
-from models.evaluate import Answer, Evaluation, risk_coverage, thinned
+from models.evaluate import Answer, Evaluation, answers_by_group, risk_coverage, thinned
 from models.pictures import PictureError, read_picture
 
 CONFUSIONS = 24
@@ -42,8 +42,9 @@ def evaluation_page(
         '<div class="grid2">',
         _section("What coverage costs in risk", _risk(answers)),
         _section("Telling the unknown", _roc(answers, evaluation)),
-        _section("Distances, as the gate tells them", _distances(evaluation)),
+        *_distances(evaluation),
         "</div>",
+        *_groups(evaluation),
         _wide("By category", _by(answers, lambda a: catalogue[a.sku].category or "-")),
         _wide("Worst confusions", _confusions(answers, catalogue, pictures)),
         _wide("By product", _by(answers, lambda a: catalogue[a.sku].name)),
@@ -140,15 +141,42 @@ def _roc(answers: Sequence[Answer], evaluation: Evaluation) -> str:
     return f'{drawn}<p class="legend">AUROC {area:.3f}.{made}</p>'
 
 
-def _distances(evaluation: Evaluation) -> str:
-    answers = evaluation.answers
-    limits = evaluation.table.thresholds
-    kinds = {
-        "nearest is the product": [a.ruling.strangeness for a in answers if a.first_right],
-        "nearest is another": [a.ruling.strangeness for a in answers if not a.first_right],
-        "unknown": [a.ruling.strangeness for a in evaluation.strangers or evaluation.left_out],
-    }
-    return histogram(kinds, {"TL": limits.tl, "TH": limits.th}, "strangeness of the nearest")
+def _distances(evaluation: Evaluation) -> list[str]:
+    """Return a histogram for each group: of what it answered, by its yardstick and thresholds."""
+    tables = evaluation.groups.tables
+    title = "Distances, as the gate tells them"
+    found = []
+    for name, table in tables.items():
+        limits = table.thresholds
+        answers, strangers = (
+            [a for a in asked if len(tables) == 1 or a.ruling.group == name]
+            for asked in (evaluation.answers, evaluation.strangers or evaluation.left_out)
+        )
+        kinds = {
+            "nearest is the product": [a.ruling.strangeness for a in answers if a.first_right],
+            "nearest is another": [a.ruling.strangeness for a in answers if not a.first_right],
+            "unknown": [a.ruling.strangeness for a in strangers],
+        }
+        drawn = histogram(kinds, {"TL": limits.tl, "TH": limits.th}, "strangeness of the nearest")
+        found.append(_section(title if len(tables) == 1 else f"{title}: {name}", drawn))
+    return found
+
+
+def _groups(evaluation: Evaluation) -> list[str]:
+    """Return how each group's own products fare, and the router; nothing where there is one."""
+    by_group = answers_by_group(evaluation)
+    if len(by_group) == 1:
+        return []
+    home_of = evaluation.groups.home_of
+    answers = [answer for own in by_group.values() for answer in own]
+    routing, told = evaluation.figures["router"], "No router: every group is asked."
+    if routing is not None:
+        told = (
+            f"The router names the right group for {routing['accuracy']:.1%}; it is sure of "
+            f"{routing['sure']:.1%}, and wrong in {routing['wrong_when_sure']:.1%} of those."
+        )
+    table = _by(answers, lambda answer: home_of[answer.sku])
+    return [_wide("By group", f'{table}<p class="legend">{told}</p>')]
 
 
 def _by(answers: Sequence[Answer], key: Callable[[Answer], str]) -> str:

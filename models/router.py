@@ -109,6 +109,15 @@ def router_of(tables: Mapping[str, GroupTable], margin: float = MOST_LEAD) -> Ro
     )
 
 
+def kept_up(router: Router, tables: Mapping[str, GroupTable], *, shared: bool) -> Router:
+    """Return a router that knows tables as they are now.
+
+    shared: whether their groups share its model. Where they do not it cannot know what was added
+    since, so it is never sure any more and all groups are asked.
+    """
+    return router_of(tables, router.margin) if shared else replace(router, margin=MOST_LEAD)
+
+
 def with_margin(
     router: Router,
     embeddings: NDArray[np.float32],

@@ -345,6 +345,29 @@ def build_table(looks: Mapping[str, Looks], dim: int, thresholds: Thresholds) ->
     )
 
 
+def merged(tables: Sequence[GroupTable]) -> GroupTable:
+    """Return the products of all tables, at least one, in one; the rest is as in the first table.
+
+    What several know is kept as the first of them has it. Raises TableError where they differ in
+    dimension.
+    """
+    if len({table.dim for table in tables}) > 1:
+        raise TableError("tables of different dimensions cannot be merged")
+    seen: set[str] = set()
+    parts = []
+    for table in tables:
+        parts.append(table.without(seen))
+        seen.update(table.skus)
+    return replace(
+        tables[0],
+        skus=tuple(sku for part in parts for sku in part.skus),
+        centroids=np.concatenate([part.centroids for part in parts]),
+        anchors=np.concatenate([part.anchors for part in parts]),
+        offsets=_offsets([n for part in parts for n in np.diff(part.offsets)]),
+        products=np.concatenate([part.products for part in parts]),
+    )
+
+
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n, D) rows scaled to length 1; a row of zeros stays."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)

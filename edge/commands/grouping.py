@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cli import BadInput
-from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, show
-from edge.embed import Embedder, open_embedder
+from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, say, show
+from edge.embed import open_embedder
 from edge.enrolment import with_self_test
-from models.bundle import Bundle, Group, Routes, load_bundle
+from models.bundle import Bundle, BundleError, Group, Routes, load_bundle
 from models.bundle_writer import Draft, draft_of, write_bundle
 from models.catalogue import CatalogueError, read_catalogue
-from models.pictures import find_pictures, labelled, read_picture
+from models.grouping import (
+    Bounds,
+    Category,
+    Grouping,
+    Joined,
+    categories_of,
+    group_categories,
+    joining,
+    regrouped,
+)
+from models.groups import Groups
+from models.pictures import find_pictures, labelled
 from models.router import Router, routed, router_of, with_margin
+from models.table import GroupTable, merged
 
 _PATH = click.Path(path_type=Path)
 
@@ -50,90 +63,122 @@ def group_command(
     """Group categories by how alike their samples look, within bounds on a group's size.
 
     Needs the train extra. With --query the router between the groups is calibrated on half of those
-    pictures and measured on the rest.
+    pictures and measured on the rest. With --out all products of the bundle, in whatever group they
+    are, go to the group of their category: to the nearest, where no picture shows the category, and
+    to a new group, where a --new one is said to need it.
 
     Example: shelfgate models group --catalogue c.csv --pictures train --query val --report g.html
     """
-    from models.grouping import Bounds, categories_of, group_categories, joining
     from models.grouping_report import grouping_page
 
     try:
         bundle = load_bundle(path)
-        embedder = open_embedder(bundle.groups[0].model)
+        groups = _of_one_model(bundle)
         found, known = find_pictures(pictures), read_catalogue(catalogue)
         missing = sorted(set(found) - set(known))
         if missing:
             raise CatalogueError(f"sku {missing[0]!r} has pictures but is not in the catalogue")
-        category_of = {sku: product.category for sku, product in known.items()}
-        rows, skus = _embedded(embedder, found)
+        category_of = {**groups.categories, **{s: p.category for s, p in known.items()}}
+        rows, skus = _embedded(groups, found)
         whole = categories_of(rows, skus, category_of)
         grouping = group_categories([c for c in whole if c.name not in new], Bounds(least, most))
-        joined = {c.name: asdict(joining(grouping, c)) for c in whole if c.name in new}
-        group_of = {
-            sku: grouping.group_of(category_of[sku]).name
-            for sku in found
-            if category_of[sku] not in new
-        }
-        router, routing = _routes(bundle, group_of, embedder, query)
+        joined, places = _places(grouping, whole, groups, category_of)
+        group_of = {sku: places[category_of[sku]] for sku in {*found, *groups.home_of}}
+        tables = regrouped(groups.tables, group_of)
+        router, routing = _routes(tables, group_of, groups, query)
         if report is not None:
             told = f"{len(whole)} categories in {len(grouping.groups)} groups of {least} to {most}"
             report.write_text(grouping_page(grouping, found, category_of, told), encoding="utf-8")
         if out is not None:
-            write_bundle(out, with_self_test(_split(bundle, group_of, router), embedder))
+            draft = _split(bundle, tables, router)
+            write_bundle(out, with_self_test(draft, cache(open_embedder)))
     except ValueError as error:
         raise BadInput(str(error)) from error
     except PROBLEMS as error:
         refuse(error)
+    unknown = sorted(set(found) - set(groups.home_of))
+    if out is not None and unknown:
+        say(f"{len(unknown)} products with pictures are not in the bundle, {unknown[0]} for one")
     result = {
         "groups": {g.name: list(g.categories) for g in grouping.groups},
         "products": {g.name: g.products for g in grouping.groups},
-        "new": joined,
+        "new": {name: asdict(one) for name, one in joined.items() if name in new},
         "router": routing,
         "report": str(report) if report else None,
         "bundle": str(out) if out else None,
+        "in_bundle": {name: len(table) for name, table in tables.items()},
     }
     show(result, as_json)
 
 
+def _of_one_model(bundle: Bundle) -> Groups:
+    """Return a bundle's groups. Raises BundleError where they cannot be compared."""
+    names = sorted({group.model.name for group in bundle.groups})
+    if len(names) > 1:
+        raise BundleError(
+            f"{bundle.path}: its groups have different models ({', '.join(names)}), so that their "
+            "products cannot be compared: group a bundle whose groups share one"
+        )
+    return Groups.of(bundle, cache(open_embedder))
+
+
+def _places(
+    grouping: Grouping, seen: Sequence[Category], groups: Groups, category_of: Mapping[str, str]
+) -> tuple[dict[str, Joined], dict[str, str]]:
+    """Return what becomes of categories that were not grouped, and the group of every category.
+
+    seen: categories that pictures show. Others the bundle has are told by its table.
+    """
+    table = merged(list(groups.tables.values()))
+    of_table = categories_of(np.asarray(table.centroids), table.skus, category_of)
+    shown = {category.name for category in seen}
+    places = {name: group.name for group in grouping.groups for name in group.categories}
+    joined = {}
+    for category in [*seen, *(c for c in of_table if c.name not in shown)]:
+        if category.name in places:
+            continue
+        found = joined[category.name] = joining(grouping, category)
+        places[category.name] = found.group or found.nearest
+        if category.name in shown and found.group is None:
+            places[category.name] = f"group-{len(set(places.values())) + 1}"
+        elif category.name not in shown:
+            say(f"no picture of category {category.name!r}: {found.reason}, put there")
+    return joined, places
+
+
 def _routes(
-    bundle: Bundle, group_of: dict[str, str], embedder: Embedder, query: Sequence[Path]
+    tables: Mapping[str, GroupTable],
+    group_of: Mapping[str, str],
+    groups: Groups,
+    query: Sequence[Path],
 ) -> tuple[Router, dict[str, Any] | None]:
-    """Return a router over the bundle's products, and how well it routes queries."""
-    tables = {group.name: group.table for group in _grouped(bundle, group_of)}
+    """Return a router over the tables, and how well it routes queries."""
     router = router_of(tables)
     if not query:
         return router, None
     asked = {sku: paths for sku, paths in find_pictures(query).items() if sku in group_of}
-    rows, skus = _embedded(embedder, asked)
+    rows, skus = _embedded(groups, asked)
     truth = [group_of[sku] for sku in skus]
     half = np.arange(len(truth)) % 2 == 0
     router = with_margin(router, rows[half], truth[::2])
     return router, {**asdict(routed(router, rows[~half], truth[1::2])), "margin": router.margin}
 
 
-def _grouped(bundle: Bundle, group_of: dict[str, str]) -> list[Group]:
-    """Return the products of the bundle's first group in theirs; what has none keeps the first."""
-    source = bundle.groups[0]
-    names = sorted(set(group_of.values()))
-    home = {sku: group_of.get(sku, names[0]) for sku in source.table.skus}
-    return [
-        Group(name, source.model, source.table.without([s for s in home if home[s] != name]))
-        for name in names
-    ]
-
-
-def _split(bundle: Bundle, group_of: dict[str, str], router: Router) -> Draft:
-    groups = _grouped(bundle, group_of)
-    routes = Routes(groups[0].model, router) if len(groups) > 1 else None
-    draft = draft_of(bundle)
+def _split(bundle: Bundle, tables: Mapping[str, GroupTable], router: Router) -> Draft:
+    model = bundle.groups[0].model
     return replace(
-        draft, version=bundle.version + 1, created="", groups=groups, routes=routes, self_test=()
+        draft_of(bundle),
+        version=bundle.version + 1,
+        created="",
+        groups=[Group(name, model, table) for name, table in tables.items()],
+        routes=Routes(model, router) if len(tables) > 1 else None,
+        self_test=(),
     )
 
 
 def _embedded(
-    embedder: Embedder, pictures: dict[str, list[Path]]
+    groups: Groups, pictures: Mapping[str, Sequence[Path]]
 ) -> tuple[NDArray[np.float32], list[str]]:
     asked = list(labelled(pictures))
-    rows = np.stack(list(embedder.embed_many(read_picture(path) for _, path in asked)))
-    return rows, [sku for sku, _ in asked]
+    (model,) = set(groups.model_of.values())
+    return groups.embedded([path for _, path in asked], model), [sku for sku, _ in asked]

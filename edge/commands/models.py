@@ -1,4 +1,4 @@
-"""`shelfgate models`: enrol, evaluate, calibrate, look into a bundle, build the default one."""
+"""`shelfgate models`: enrol, evaluate, look into a bundle, build the default one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,22 +15,22 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.cli import BadInput
+from edge.commands.calibration import calibrate
 from edge.commands.grouping import group_command
 from edge.commands.refresh import refresh_command
 from edge.commands.training import check_command, export_command, train_command, watched
 from edge.commands.upkeep import remove
-from edge.embed import Embedder, Recogniser, open_embedder
+from edge.embed import Recogniser, open_embedder
 from edge.enrolment import Enrolled
-from edge.gate import Gate
+from edge.panel import panel_of
 from edge.runtime import RUNTIMES, RuntimeUnavailable
-from models.bad_input import a_number
-from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundle
+from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, load_bundle
 from models.catalogue import CatalogueError, read_catalogue
-from models.pictures import PictureError, find_pictures, read_picture
+from models.groups import Groups
+from models.pictures import PictureError, find_pictures
 
 _PROBLEMS = (BundleError, CatalogueError, PictureError, RuntimeUnavailable)
 _EXISTING = click.Path(path_type=Path)
-_SHARE = click.FloatRange(0.0, 1.0)
 
 bundle_option = click.option(
     "--bundle", "path", type=_EXISTING, default=DEFAULT_BUNDLE, help="Bundle; the default one."
@@ -65,6 +66,7 @@ def models() -> None:
 
 
 models.add_command(remove)
+models.add_command(calibrate)
 models.add_command(group_command)
 models.add_command(refresh_command)
 models.add_command(check_command)
@@ -77,7 +79,7 @@ models.add_command(export_command)
 @click.option("--catalogue", required=True, type=_EXISTING, help="CSV: sku, name, category, ...")
 @click.option("--pictures", required=True, multiple=True, type=_EXISTING, help="<sku>/*.jpg")
 @click.option("--out", type=_EXISTING, help="New bundle; ./<bundle>-v<version> if not given.")
-@click.option("--group", "group_name", help="Category group to add to; the first.")
+@click.option("--group", "group_name", help="Category group for all; each goes to its own.")
 @click.option("--fresh", is_flag=True, help="Forget the bundle's own products.")
 @click.option("--known", multiple=True, type=_EXISTING, help="Pictures of what the bundle knows.")
 @click.option("--lookalikes", type=_EXISTING, help="Folder for look-alikes; <out>-lookalikes.")
@@ -97,6 +99,7 @@ def enrol(
 ) -> None:
     """Make products known from their pictures, without training: writes a new bundle.
 
+    Each goes to the category group that has its category, else to the one it looks most like.
     Pictures that look like none of the others are left out. Where a product can hardly be told
     from another, both are written side by side; --known holds pictures of what is known already.
 
@@ -109,14 +112,16 @@ def enrol(
     try:
         bundle = load_bundle(path)
         added, found = read_catalogue(catalogue), find_pictures(pictures)
-        group = _group(bundle, group_name)
-        embedder = open_embedder(group.model, runtime=runtime)
+        if group_name is not None:
+            _check_group(bundle, group_name)
+        opens = cache(partial(open_embedder, runtime=runtime))
         progress = track(found.items(), "enrolling", console=Console(stderr=True), disable=as_json)
         draft, reports = enrol_products(
-            bundle, group, embedder, added, progress, fresh=fresh, known=find_pictures(known)
-        )
+            bundle, opens, added, progress,
+            into=group_name, fresh=fresh, known=find_pictures(known),
+        )  # fmt: skip
         target = out or Path.cwd() / f"{bundle.bundle_id}-v{draft.version}"
-        written = write_bundle(target, with_self_test(draft, embedder))
+        written = write_bundle(target, with_self_test(draft, opens))
         beside = lookalikes or target.with_name(f"{target.name}-lookalikes")
         shown = _write_lookalikes(beside, reports)
     except _PROBLEMS as error:
@@ -130,7 +135,8 @@ def enrol(
         "bundle": str(target),
         "bundle_id": written.bundle_id,
         "version": written.version,
-        "products": len(written.group(group.name).table),
+        "products": sum(len(group.table) for group in written.groups),
+        "groups": {group.name: len(group.table) for group in written.groups},
         "enrolled": [_told(report, shown) for report in reports],
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -158,95 +164,36 @@ def evaluate(
 ) -> None:
     """Ask a bundle for products whose answer is known; folders hold <sku>/*.jpg.
 
-    Enrols what the bundle does not hold first.
+    Enrols what the bundle does not hold first. Asks as a device does: where there are several
+    category groups, as the router says; then figures are told by group too.
 
     Example: shelfgate models evaluate --catalogue catalog.csv --enrol new --query asked --json
     """
-    from models.evaluate import Task, evaluated
+    from models.evaluate import Questions, evaluated
     from models.report import evaluation_page
 
     try:
         bundle = load_bundle(path)
-        group = bundle.groups[0]
-        task = Task(
-            table=group.table,
+        asked = Questions(
             catalogue=read_catalogue(catalogue),
             enrol=find_pictures(enrolled),
             query=find_pictures(query),
             unknown=find_pictures(unknown),
-            trained=group.model.trained_skus,
+            trained=frozenset().union(*(group.model.trained_skus for group in bundle.groups)),
         )
-        embedder = open_embedder(group.model, runtime=runtime)
-        outcome = evaluated(task, embedder, lambda table: Gate(table, group.name))
+        groups = Groups.of(bundle, cache(partial(open_embedder, runtime=runtime)))
+        outcome = evaluated(groups, asked, panel_of)
         if report is not None:
             title = f"{bundle.bundle_id} version {bundle.version}"
-            text = evaluation_page(outcome, task.catalogue, task.enrol, title)
+            text = evaluation_page(outcome, asked.catalogue, asked.enrol, title)
             report.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{report}: {error.strerror or error}") from error
     except _PROBLEMS as error:
         _refuse(error)
+    if count := outcome.figures["counts"]["in_no_table"]:
+        _say(f"{count} queries show products that are in no table and were not enrolled: all wrong")
     _print(outcome.figures, as_json)
-
-
-@models.command()
-@bundle_option
-@click.option("--query", multiple=True, required=True, type=_EXISTING, help="<sku>/*.jpg")
-@click.option("--unknown", multiple=True, type=_EXISTING, help="Pictures of what is not sold.")
-@click.option("--packshots", multiple=True, type=_EXISTING, help="<sku>.jpg of what it knows.")
-@click.option("--out", required=True, type=_EXISTING, help="New bundle with the new thresholds.")
-@click.option("--wrong", default=0.01, show_default=True, type=_SHARE,
-              callback=a_number, help="Wrong accepts to bear, as a share.")  # fmt: skip
-@click.option("--strangers", default=0.02, show_default=True, type=_SHARE,
-              callback=a_number, help="Unknown accepts to bear.")  # fmt: skip
-@click.option("--coverage", default=0.65, show_default=True, type=_SHARE,
-              callback=a_number, help="Least share to accept.")  # fmt: skip
-@json_option
-def calibrate(
-    path: Path,
-    query: tuple[Path, ...],
-    unknown: tuple[Path, ...],
-    packshots: tuple[Path, ...],
-    out: Path,
-    wrong: float,
-    strangers: float,
-    coverage: float,
-    as_json: bool,
-) -> None:
-    """Find thresholds from pictures that were not enrolled, and write a bundle with them.
-
-    With --packshots also how far those lie from photographs, for products that have only those.
-
-    Example: shelfgate models calibrate --query val/ --out bundle-2
-    """
-    from edge.enrolment import with_group, with_self_test
-    from models import calibrate as calibration
-    from models.bundle_writer import write_bundle
-    from models.packshots import with_gap
-
-    try:
-        bundle = load_bundle(path)
-        group = bundle.groups[0]
-        embedder = open_embedder(group.model)
-        rows, skus = _embedded(embedder, query)
-        known = calibration.evidence(group.table, rows, skus)
-        others = calibration.evidence(group.table, rows, skus, without_own=True)
-        if unknown:
-            unsold, _ = _embedded(embedder, unknown)
-            asked = calibration.evidence(group.table, unsold, [""] * len(unsold))
-            others = calibration.joined([others, asked])
-        found = calibration.calibrate(
-            [calibration.Kind(known, others)],
-            calibration.Wanted(wrong=wrong, unknown=strangers, coverage=coverage),
-        )
-        table = group.table.with_thresholds(found.thresholds, found.yardstick)
-        if packshots:
-            table = with_gap(table, embedder, find_pictures(packshots), rows, skus)
-        draft = with_group(bundle, Group(group.name, group.model, table))
-        write_bundle(out, with_self_test(draft, embedder))
-    except _PROBLEMS as error:
-        _refuse(error)
-    _print({"bundle": str(out), **asdict(found)}, as_json)
 
 
 @models.command("bundle")
@@ -319,21 +266,9 @@ def _told(report: Enrolled, shown: dict[str, Path]) -> dict[str, Any]:
     return {**asdict(report), "beside": str(pair) if pair else None}
 
 
-def _group(bundle: Bundle, name: str | None) -> Group:
-    if name is None:
-        return bundle.groups[0]
+def _check_group(bundle: Bundle, name: str) -> None:
     try:
-        return bundle.group(name)
+        bundle.group(name)
     except KeyError:
         known = ", ".join(group.name for group in bundle.groups)
         raise BundleError(f"{bundle.path}: no group {name!r}; it has {known}") from None
-
-
-def _embedded(embedder: Embedder, folders: Sequence[Path]) -> tuple[Any, list[str]]:
-    import numpy as np
-
-    from models.pictures import labelled
-
-    asked = list(labelled(find_pictures(folders)))
-    rows = np.stack(list(embedder.embed_many(read_picture(path) for _, path in asked)))
-    return rows, [sku for sku, _ in asked]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -61,8 +62,7 @@ def remove(skus: tuple[str, ...], path: Path, out: Path | None, as_json: bool) -
         bundle = load_bundle(path)
         draft = without_products(bundle, skus)
         target = out or Path.cwd() / f"{bundle.bundle_id}-v{draft.version}"
-        embedder = open_embedder(draft.groups[0].model)
-        written = write_bundle(target, with_self_test(draft, embedder))
+        written = write_bundle(target, with_self_test(draft, cache(open_embedder)))
     except PROBLEMS as error:
         refuse(error)
     left = {group.name: len(group.table) for group in written.groups}

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,7 @@ def enrolled(store: SimulatedStore, folder: Path) -> Bundle:
         for one in store.catalogue
     }
     base = load_bundle(DEFAULT_BUNDLE)
-    group = base.groups[0]
-    embedder = open_embedder(group.model)
-    draft, _ = enrol_products(base, group, embedder, products, pictures.items(), fresh=True)
+    draft, _ = enrol_products(base, cache(open_embedder), products, pictures.items(), fresh=True)
     return write_bundle(folder / "bundle", draft)
 
 

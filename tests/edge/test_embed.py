@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.embed import Embedder, Recogniser, combined, open_embedder
+from edge.embed import Embedder, Recogniser, open_embedder
 from edge.gate import Candidate, Decision, Verdict
+from edge.panel import combined
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 from models.crops import PADDING, fitted
 from models.selftest import drawn

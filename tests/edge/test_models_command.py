@@ -141,12 +141,17 @@ def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_too_few_queries_calibrate_to_safe_thresholds(tmp_path: Path) -> None:
-    _, _, query = a_shop(tmp_path)
-    out = tmp_path / "calibrated"
-    result = shelfgate("calibrate", "--query", query, "--out", out, "--json")
+    catalogue, pictures, query = a_shop(tmp_path)
+    known, out = tmp_path / "known", tmp_path / "calibrated"
+    strange = shelfgate("calibrate", "--query", query, "--out", out)
+    assert strange.exit_code == 2
+    assert "knows none of these 3 products" in strange.stderr
+    assert not out.exists()
+    shelfgate("enrol", "--catalogue", catalogue, "--pictures", pictures, "--out", known)
+    result = shelfgate("calibrate", "--bundle", known, "--query", query, "--out", out, "--json")
     assert result.exit_code == 0, result.output
-    assert "are needed" in json.loads(result.stdout)["fallback"]
-    assert load_bundle(out).version == 2
+    assert "12 known and 12 unknown queries, 60 are needed" in json.loads(result.stdout)["fallback"]
+    assert load_bundle(out).version == 3
 
 
 def test_a_bundle_says_what_it_holds() -> None:
@@ -268,7 +273,8 @@ def test_categories_are_grouped_within_bounds_and_the_groups_become_a_bundle(
     assert said["router"]["accuracy"] > 0.9
     assert "Kind 3" in (tmp_path / "groups.html").read_text(encoding="utf-8")
     bundle = load_bundle(tmp_path / "grouped")
-    assert {group.name for group in bundle.groups} == set(said["groups"])
+    assert {group.name: len(group.table) for group in bundle.groups} == said["in_bundle"]
+    assert said["in_bundle"] == said["products"]
     recogniser = Recogniser(bundle, threads=1)
     recogniser.check()
     assert recogniser.decide([drawn(21)]).nearest[0].sku == "item-1"

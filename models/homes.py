@@ -1,0 +1,98 @@
+"""Say which category group a product belongs to: that of its category, else the nearest one.
+
+Used by enrolment, by evaluation, which enrols too, and by refreshing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import BundleError
+from models.grouping import Category, grouping_of, joining
+from models.groups import Groups
+from models.table import normalised
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The group a product goes to.
+
+    doubt: why it may rather need a new group, in words; empty where it need not.
+    """
+
+    group: str
+    doubt: str = ""
+
+
+class Homes:
+    """Finds the group of one product after the other; those of a new category go together."""
+
+    def __init__(self, groups: Groups, categories: Mapping[str, str]) -> None:
+        """Take the groups as they are, and the categories of what comes and of what is there."""
+        self._groups = groups
+        self._categories = {**groups.categories, **categories}
+        self._holders = groups.home_of
+        self._new: dict[str, Home] = {}
+
+    def of(self, sku: str, pictures: Sequence[NDArray[np.uint8]]) -> Home:
+        """Return a product's group.
+
+        The one that has most of its category, itself left out; of those the one that knows it
+        already. Where none has any: the one that knows it, else the one its pictures look most
+        like; the first product of a new category settles it for the others.
+        pictures: at least one, each (h, w, 3) uint8 BGR.
+        Raises BundleError where that cannot be told, because the groups' models differ.
+        """
+        names = list(self._groups.tables)
+        if len(names) == 1:
+            return Home(names[0])
+        kin, holder = self._kin(sku), self._holders.get(sku)
+        if holder is not None and (kin[holder] or not kin):
+            return Home(holder)
+        if kin:
+            return Home(max(names, key=lambda name: kin[name]))
+        category = self._categories.get(sku, "")
+        if category and category in self._new:
+            return self._new[category]
+        home = self._nearest(sku, category, pictures)
+        if category:
+            self._new[category] = home
+        return home
+
+    def _kin(self, sku: str) -> Counter[str]:
+        """Count the other products of a product's category, by group."""
+        category = self._categories.get(sku, "")
+        if not category:
+            return Counter()
+        return Counter(
+            name
+            for other, name in self._holders.items()
+            if other != sku and self._categories.get(other, "") == category
+        )
+
+    def _nearest(self, sku: str, category: str, pictures: Sequence[NDArray[np.uint8]]) -> Home:
+        groups = self._groups
+        if not len(groups):
+            return Home(next(iter(groups.tables)))
+        if groups.share_a_model:
+            (model,) = set(groups.model_of.values())
+            found = Category(sku, 1, _middle(groups.embedders[model].embed(pictures)))
+            joined = joining(grouping_of(groups.tables, self._categories), found)
+            told = "" if joined.group else f"{joined.reason}; it may need a group of its own"
+            return Home(joined.nearest, told)
+        if groups.router is None:
+            raise BundleError(
+                f"sku {sku!r}: no group has products of its category {category!r}, and the groups' "
+                "models differ, so that none is nearest: say which by --group"
+            )
+        middle = _middle(groups.embedders[groups.router_model].embed(pictures))
+        return Home(groups.router.route(middle).groups[0])
+
+
+def _middle(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(normalised(rows.mean(axis=0, keepdims=True))[0], np.float32)
