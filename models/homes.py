@@ -39,26 +39,33 @@ class Homes:
         self._holders = groups.home_of
         self._new: dict[str, Home] = {}
 
-    def of(self, sku: str, pictures: Sequence[NDArray[np.uint8]]) -> Home:
-        """Return a product's group.
+    def known(self, sku: str) -> Home | None:
+        """Return the group that needs no picture to be told, None where there is none.
 
-        The one that has most of its category, itself left out; of those the one that knows it
-        already. Where none has any: the one that knows it, else the one its pictures look most
-        like; the first product of a new category settles it for the others.
-        pictures: at least one, each (h, w, 3) uint8 BGR.
-        Raises BundleError where that cannot be told, because the groups' models differ.
+        The one that has most of the product's category, itself left out; of those the one that
+        knows it already. Where none has any: the one that knows it.
         """
         names = list(self._groups.tables)
+        kin, holder = self._kin(sku), self._holders.get(sku)
         if len(names) == 1:
             return Home(names[0])
-        kin, holder = self._kin(sku), self._holders.get(sku)
         if holder is not None and (kin[holder] or not kin):
             return Home(holder)
         if kin:
             return Home(max(names, key=lambda name: kin[name]))
+        return self._new.get(self._categories.get(sku, ""))
+
+    def of(self, sku: str, pictures: Sequence[NDArray[np.uint8]]) -> Home:
+        """Return a product's group: as `known` says, else the one its pictures look most like.
+
+        The first product of a new category settles it for the others.
+        pictures: at least one, each (h, w, 3) uint8 BGR.
+        Raises BundleError where that cannot be told, because the groups' models differ.
+        """
+        home = self.known(sku)
+        if home is not None:
+            return home
         category = self._categories.get(sku, "")
-        if category and category in self._new:
-            return self._new[category]
         home = self._nearest(sku, category, pictures)
         if category:
             self._new[category] = home

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from models import selftest
 from models.asks import Embeds, MakesGate
-from models.bundle import Bundle, Group, Model, Routes, file_digest
+from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
 from models.bundle_writer import Draft, draft_of
 from models.catalogue import Catalogue
 from models.enrol import enrol, looks_of
 from models.evaluate import Task, evaluate_task
+from models.groups import Groups
+from models.homes import Home, Homes
 from models.pictures import PictureError, read_picture
 from models.router import router_of
 from models.table import GroupTable, Looks, normalised
@@ -107,12 +109,14 @@ def refresh(
     Raises what reading pictures and embedding raises, not for single broken pictures.
     """
     fresh, digests, steps = _fresh(arrivals, frozen, catalogue, taken)
+    homes = _homes(champion, catalogue, fresh, tools, steps)
+    digests -= {file_digest(p)[0] for s in fresh if s not in homes for p in fresh[s]}
     groups = list(champion.groups)
     for number, group in enumerate(groups):
         embedder = tools.opens(group.model)
-        own = {s: p for s, p in fresh.items() if home_of(s, catalogue, groups) == number}
+        own = {s: p for s, p in fresh.items() if homes.get(s) == group.name}
         known = {s: p for s, p in own.items() if s in group.table.skus}
-        group, told = _enrolled(group, own, embedder)
+        group, told = _enrolled(group, own, embedder, groups)
         steps += told
         group, told = _grown(group, known, catalogue, frozen, embedder, tools)
         steps += told
@@ -128,20 +132,29 @@ def refresh(
     return Refreshed(draft, steps, digests)
 
 
-def home_of(sku: str, catalogue: Catalogue, groups: Sequence[Group]) -> int:
-    """Return the number of the group a product belongs to.
+def _homes(
+    champion: Bundle, catalogue: Catalogue, fresh: Pictures, tools: Tools, steps: list[Step]
+) -> dict[str, str]:
+    """Return the group of each product that can have one; say which cannot, or hardly.
 
-    The one that knows it; else the one that knows most products of its category; else the first.
+    What a group knows stays there; see `models.homes` for the rest.
     """
-    for number, group in enumerate(groups):
-        if sku in group.table.skus:
-            return number
-    category = catalogue[sku].category
-    kin = [
-        sum(s in catalogue and catalogue[s].category == category for s in group.table.skus)
-        for group in groups
-    ]
-    return int(np.argmax(kin))
+    groups = Groups.of(champion, tools.opens)
+    homes = Homes(groups, {sku: product.category for sku, product in catalogue.items()})
+    found = {sku: name for sku, name in groups.home_of.items() if sku in fresh}
+    for sku in [s for s in fresh if s not in found]:
+        home = homes.known(sku)
+        if home is None:
+            pictures, _ = _read(fresh[sku])
+            try:
+                home = homes.of(sku, pictures) if pictures else Home(champion.groups[0].name)
+            except BundleError as error:
+                steps.append(Step(f"{sku}: passed over", str(error)))
+                continue
+            if home.doubt:
+                steps.append(Step(f"{sku}: goes to {home.group}", home.doubt))
+        found[sku] = home.group
+    return found
 
 
 def figures_of(
@@ -202,15 +215,18 @@ def _fresh(
     return found, frozenset(digests), steps
 
 
-def _enrolled(group: Group, own: Pictures, embedder: Embeds) -> tuple[Group, list[Step]]:
+def _enrolled(
+    group: Group, own: Pictures, embedder: Embeds, groups: Sequence[Group]
+) -> tuple[Group, list[Step]]:
     """Enrol what the group does not know."""
     steps, table = [], group.table
+    same = [g.table for g in groups if g is not group and g.model.name == group.model.name]
     for sku in [s for s in own if s not in group.table.skus]:
         pictures, broken = _read(own[sku])
         steps += [Step(f"{sku}: a picture left out", reason) for reason in broken]
         if not pictures:
             continue
-        made = enrol(sku, pictures, embedder, table)
+        made = enrol(sku, pictures, embedder, table, same)
         table = table.with_products({sku: made.looks})
         why = f"new, from {len(pictures) - len(made.outliers)} of {len(pictures)} pictures"
         if made.confused_with:
@@ -287,7 +303,9 @@ def _challenged(
         return group, [
             Step(f"{group.name}: not judged", "the frozen test has none of its products")
         ]
-    below = reached["accuracy"] < bar.accuracy or (reached["selective"] or 1.0) < bar.selective
+    # None of it is decided: then none of it is decided wrongly. A share of 0.0 is another matter.
+    decided_right = 1.0 if reached["selective"] is None else reached["selective"]
+    below = reached["accuracy"] < bar.accuracy or decided_right < bar.selective
     if not below:
         return group, [Step(f"{group.name}: model kept", "it reaches its bar", told)]
     if tools.challenge is None:

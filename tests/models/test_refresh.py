@@ -194,6 +194,53 @@ def test_a_product_goes_to_the_group_of_its_category(tmp_path: Path) -> None:
     assert [g.table.skus for g in outcome.draft.groups] == [("red",), ("blue", "teal")]
 
 
+def two_groups(champion: Bundle) -> Bundle:
+    """Return a bundle of the same products in a group for warm and one for cold ones."""
+    group = champion.groups[0]
+    groups = (("warm", ["blue", "teal"]), ("cold", ["red"]))
+    return replace(
+        champion,
+        groups=tuple(replace(group, name=n, table=group.table.without(o)) for n, o in groups),
+    )
+
+
+def test_a_product_of_a_new_category_goes_to_the_nearest_group(tmp_path: Path) -> None:
+    champion = two_groups(a_champion(tmp_path, ("red", "blue", "teal")))
+    catalogue = Catalogue(Product(s, s, s) for s in (*COLOURS, "navy"))
+    arrivals = {"navy": pictures(tmp_path / "in", "navy", 3, like="blue")}
+    outcome = refresh(
+        champion, catalogue, arrivals, a_test(tmp_path, "red", "blue"), Bar(0.5, 0.5), TOOLS
+    )
+    assert "navy: enrolled in cold" in whats(outcome.steps)
+    assert outcome.draft is not None
+    assert outcome.draft.groups[0].table.skus == ("red",)
+
+
+def test_a_product_that_belongs_to_no_group_is_passed_over_and_not_taken(tmp_path: Path) -> None:
+    champion = two_groups(a_champion(tmp_path))
+    warm, cold = champion.groups
+    cold = replace(cold, model=replace(cold.model, name="another"))
+    arrivals = {"green": pictures(tmp_path / "in", "green", 3)}
+    outcome = refresh(
+        replace(champion, groups=(warm, cold)), Catalogue(Product(s, s, s) for s in COLOURS),
+        arrivals, a_test(tmp_path, "red", "blue"), Bar(0.5, 0.5), TOOLS,
+    )  # fmt: skip
+    assert "green: passed over" in whats(outcome.steps)
+    assert outcome.draft is None
+    assert not outcome.taken
+
+
+def test_where_all_that_is_decided_is_wrong_the_group_is_below_its_bar(tmp_path: Path) -> None:
+    """A share of 0.0 is not the same as nothing decided."""
+    champion = spoilt(a_champion(tmp_path))
+    outcome = refresh(
+        champion, CATALOGUE, {}, a_test(tmp_path, "red", "blue"), Bar(0.0, 0.9), TOOLS
+    )
+    (step,) = [step for step in outcome.steps if step.what == "all: model kept"]
+    assert step.figures["champion"]["selective"] == 0.0
+    assert step.why == "below its bar, but no trainer"
+
+
 def test_releases_can_go_back_and_keep_only_so_many(tmp_path: Path) -> None:
     releases = Releases(tmp_path / "releases", keep=2)
     assert releases.current() is None
