@@ -73,6 +73,8 @@ def calibrate(
         if left_out:
             say(_told_left_out(left_out, asked))
         unsold, shots = find_pictures(unknown), find_pictures(packshots)
+        if overlap := sorted(set(unsold) & set(groups.home_of)):
+            raise PictureError(f"--unknown {overlap[0]}: the bundle knows it, so it is not unknown")
         found, tables = {}, {}
         for name in groups.tables:
             own = {sku: asked[sku] for sku in asked if groups.home_of.get(sku) == name}

@@ -113,6 +113,17 @@ def test_a_group_that_no_query_shows_keeps_its_thresholds(tmp_path: Path) -> Non
     assert after.group("cold").table.thresholds != before.group("cold").table.thresholds
 
 
+def test_what_the_bundle_knows_is_refused_as_unknown(tmp_path: Path) -> None:
+    bundle = a_grouped_bundle(tmp_path).path
+    result = shelfgate(
+        "calibrate", "--bundle", bundle, "--out", tmp_path / "out",
+        "--query", pictures(tmp_path / "query", ["milk-0"]), "--unknown", tmp_path / "query",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "--unknown milk-0: the bundle knows it" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def enrolled(
     folder: Path,
     bundle: Path,
