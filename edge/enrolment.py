@@ -18,7 +18,7 @@ from edge.faces import FACES, Faces
 from edge.gate import Gate
 from models import selftest
 from models.bundle import Bundle, BundleError, Group, Routes
-from models.bundle_writer import Draft, draft_of
+from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue, Product
 from models.enrol import Enrolment
 from models.enrol import enrol as enrol_one
@@ -95,7 +95,8 @@ def enrol_products(
         raise PictureError("no pictures to enrol")
     added = {sku: catalogue[sku] for sku in enrolled}
     products = Catalogue(added.values()) if fresh else bundle.catalogue.merged(added)
-    return _next_version(bundle, groups, products, faces.files), reports
+    draft = _next_version(bundle, groups, products, faces.files, enrolled, fresh=fresh)
+    return draft, reports
 
 
 def _into(
@@ -136,10 +137,16 @@ def _usable(paths: Sequence[Path]) -> tuple[list[tuple[Path, NDArray[np.uint8]]]
 
 
 def _next_version(
-    bundle: Bundle, groups: Groups, products: Catalogue, faces: Mapping[str, bytes]
+    bundle: Bundle,
+    groups: Groups,
+    products: Catalogue,
+    faces: Mapping[str, bytes],
+    enrolled: Sequence[str],
+    *,
+    fresh: bool,
 ) -> Draft:
     """Put tables that changed into a bundle, with the faces of the products it then has."""
-    draft = with_tables(bundle, groups)
+    draft = with_tables(bundle, groups, "enrol", skus=list(enrolled), fresh=fresh)
     files = {
         name: content
         for name, content in {**draft.files, **faces}.items()
@@ -158,32 +165,24 @@ def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
             raise BundleError(f"{bundle.path}: no group knows {sku!r}, so it cannot be removed")
     groups = [Group(g.name, g.model, g.table.without(skus)) for g in bundle.groups]
     gone = {f"{FACES}/{sku}.jpg" for sku in skus}
-    draft = draft_of(bundle)
+    draft = next_of(bundle, "remove", skus=list(skus))
     changed = replace(
         draft,
-        version=bundle.version + 1,
-        created="",
         groups=groups,
         catalogue=Catalogue(p for p in bundle.catalogue.values() if p.sku not in set(skus)),
         files={name: content for name, content in draft.files.items() if name not in gone},
-        self_test=(),
     )
     return rerouted(changed)
 
 
-def with_tables(bundle: Bundle, groups: Groups) -> Draft:
+def with_tables(bundle: Bundle, groups: Groups, step: str, **said: Any) -> Draft:
     """Return the draft of the bundle's next version, with the tables of its groups as they are now.
 
     Its self-test is gone, since the tables it spoke of have changed: see `with_self_test`.
+    step, said: why, see `models.bundle_writer.next_of`.
     """
-    changed = replace(
-        draft_of(bundle),
-        version=bundle.version + 1,
-        created="",
-        groups=groups.written(bundle.groups),
-        self_test=(),
-    )
-    return rerouted(changed)
+    draft = next_of(bundle, step, **said)
+    return rerouted(replace(draft, groups=groups.written(bundle.groups)))
 
 
 def rerouted(draft: Draft) -> Draft:

@@ -7,6 +7,7 @@ are on the disk, so that nobody ever sees half a bundle. Used by export and by e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -34,6 +35,10 @@ from models.bundle import (
 from models.catalogue import Catalogue
 
 ROUTER = "router"
+
+
+STEPS = 100
+"""So many of what was done to a bundle it tells of: two years of weekly newcomers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,25 @@ def draft_of(bundle: Bundle) -> Draft:
         files=files,
         created=bundle.created,
         routes=bundle.routes,
+    )
+
+
+def next_of(bundle: Bundle, step: str, **said: Any) -> Draft:
+    """Return the draft of a bundle's next version, in which a step is to change something.
+
+    Its provenance tells of the step, of what it came from, and of the last `STEPS` before. Its
+    self-test is gone, since what that spoke of may change.
+    step: what is done, in a word; said: what else there is to know of it, as JSON takes it.
+    """
+    earlier = bundle.provenance.get("steps")
+    steps = earlier if isinstance(earlier, list) else []
+    steps = [*steps, {"step": step, "of": bundle.digest, **said}]
+    return dataclasses.replace(
+        draft_of(bundle),
+        version=bundle.version + 1,
+        created="",
+        provenance={**bundle.provenance, "steps": steps[-STEPS:]},
+        self_test=(),
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from models import selftest
 from models.asks import Embeds, MakesGate
 from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
-from models.bundle_writer import Draft, draft_of
+from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue
 from models.enrol import enrol, looks_of
 from models.evaluate import Task, evaluate_task
@@ -340,12 +340,10 @@ def _draft(champion: Bundle, groups: Sequence[Group], catalogue: Catalogue, tool
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
     first = groups[0]
     tests, crops = selftest.made(tools.opens(first.model), tools.gate(first.table), first.name)
-    draft = draft_of(champion)
+    draft = next_of(champion, "refresh", groups=[group.name for group in groups])
     kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(
         draft,
-        version=champion.version + 1,
-        created="",
         groups=groups,
         catalogue=champion.catalogue.merged(added),
         self_test=tests,

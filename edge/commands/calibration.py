@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -82,11 +82,13 @@ def calibrate(
                 say(f"group {name}: no query shows its products: its thresholds stay")
                 continue
             found[name], tables[name] = _calibrated(groups, name, own, unsold, shots, wanted)
-        draft = with_tables(bundle, groups.with_tables(tables))
+        told = {name: asdict(one) for name, one in found.items()}
+        draft = with_tables(bundle, groups.with_tables(tables), "calibrate", by_group=told)
+        before = {k: v for k, v in draft.provenance.items() if k != "calibration"}
+        draft = replace(draft, provenance=before)
         write_bundle(out, with_self_test(draft, opens))
     except PROBLEMS as error:
         refuse(error)
-    told = {name: asdict(one) for name, one in found.items()}
     alone = next(iter(told.values())) if len(groups.tables) == 1 else {}
     result = {"bundle": str(out), **alone, "by_group": told, "in_no_table": left_out}
     show(result if as_json or not alone else {"bundle": str(out), **alone}, as_json)

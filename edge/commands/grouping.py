@@ -17,7 +17,7 @@ from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, s
 from edge.embed import open_embedder
 from edge.enrolment import with_self_test
 from models.bundle import Bundle, BundleError, Group, Routes, load_bundle
-from models.bundle_writer import Draft, draft_of, write_bundle
+from models.bundle_writer import Draft, next_of, write_bundle
 from models.catalogue import CatalogueError, read_catalogue
 from models.grouping import (
     Bounds,
@@ -167,12 +167,9 @@ def _routes(
 def _split(bundle: Bundle, tables: Mapping[str, GroupTable], router: Router) -> Draft:
     model = bundle.groups[0].model
     return replace(
-        draft_of(bundle),
-        version=bundle.version + 1,
-        created="",
+        next_of(bundle, "group", groups=list(tables)),
         groups=[Group(name, model, table) for name, table in tables.items()],
         routes=Routes(model, router) if len(tables) > 1 else None,
-        self_test=(),
     )
 
 

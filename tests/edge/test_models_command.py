@@ -151,7 +151,11 @@ def test_too_few_queries_calibrate_to_safe_thresholds(tmp_path: Path) -> None:
     result = shelfgate("calibrate", "--bundle", known, "--query", query, "--out", out, "--json")
     assert result.exit_code == 0, result.output
     assert "12 known and 12 unknown queries, 60 are needed" in json.loads(result.stdout)["fallback"]
-    assert load_bundle(out).version == 3
+    calibrated = load_bundle(out)
+    assert calibrated.version == 3
+    assert [step["step"] for step in calibrated.provenance["steps"]] == ["enrol", "calibrate"]
+    assert calibrated.provenance["steps"][0]["skus"] == ["item-0", "item-1", "item-2"]
+    assert "calibration" not in calibrated.provenance
 
 
 def test_a_bundle_says_what_it_holds() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from edge.embed import Recogniser
 from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, safe_relative
-from models.bundle_writer import draft_of, write_bundle
+from models.bundle_writer import STEPS, draft_of, next_of, write_bundle
 
 MOST_BYTES = 24 * 2**20
 MODEL = load_bundle(DEFAULT_BUNDLE).groups[0].model
@@ -153,6 +153,27 @@ def test_a_written_bundle_is_the_same_again(tmp_path: Path) -> None:
     bundle = load_bundle(DEFAULT_BUNDLE)
     again = write_bundle(tmp_path / "again", draft_of(bundle))
     assert again.digest == bundle.digest
+
+
+def test_a_bundle_tells_what_was_done_to_it(tmp_path: Path) -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    once = write_bundle(tmp_path / "once", next_of(bundle, "enrol", skus=["tea"]))
+    twice = write_bundle(tmp_path / "twice", next_of(once, "remove", skus=["tea"]))
+    assert (twice.version, twice.self_tests) == (bundle.version + 2, ())
+    assert twice.provenance["steps"] == [
+        {"step": "enrol", "of": bundle.digest, "skus": ["tea"]},
+        {"step": "remove", "of": once.digest, "skus": ["tea"]},
+    ]
+    assert twice.provenance["settings"] == bundle.provenance["settings"]
+
+
+@pytest.mark.parametrize("odd", ["none", {"a": 1}, 7])
+def test_steps_that_are_none_do_not_stop_the_next(odd: object) -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    bundle = replace(bundle, provenance={"steps": odd})
+    for _ in range(STEPS + 5):
+        bundle = replace(bundle, provenance=next_of(bundle, "enrol").provenance)
+    assert len(bundle.provenance["steps"]) == STEPS
 
 
 def test_a_bundle_in_the_way_is_not_overwritten(tmp_path: Path, folder: Path) -> None:
