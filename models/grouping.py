@@ -109,6 +109,11 @@ def categories_of(
     for sku in sorted(set(skus)):
         middle = normalised(rows[names == sku].mean(axis=0, keepdims=True))[0]
         middles.setdefault(category_of[sku], []).append(middle)
+    return _categories(middles)
+
+
+def _categories(middles: Mapping[str, Sequence[NDArray[np.float32]]]) -> list[Category]:
+    """Return categories by the middles, (D,) each, of their products."""
     return [
         Category(name, len(found), normalised(np.mean(found, axis=0)[None])[0])
         for name, found in sorted(middles.items())
@@ -139,8 +144,10 @@ def grouping_of(tables: Mapping[str, GroupTable], category_of: Mapping[str, str]
     for name, table in tables.items():
         if not len(table):
             continue
-        named = {sku: category_of.get(sku) or sku for sku in table.skus}
-        group = _group(name, categories_of(np.asarray(table.centroids), table.skus, named))
+        middles: dict[str, list[NDArray[np.float32]]] = {}
+        for sku, centroid in zip(table.skus, table.centroids, strict=True):
+            middles.setdefault(category_of.get(sku) or sku, []).append(centroid)
+        group = _group(name, _categories(middles))
         usual = float(np.median(1.0 - table.centroids @ group.middle))
         groups.append(replace(group, radius=max(group.radius, usual)))
     none = np.empty((0, 2), np.int64)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import BundleError
-from models.grouping import Category, grouping_of, joining
+from models.grouping import Category, Grouping, grouping_of, joining
 from models.groups import Groups
 from models.table import normalised
 
@@ -71,6 +72,10 @@ class Homes:
             self._new[category] = home
         return home
 
+    @cached_property
+    def _grouping(self) -> Grouping:
+        return grouping_of(self._groups.tables, self._categories)
+
     def _kin(self, sku: str) -> Counter[str]:
         """Count the other products of a product's category, by group."""
         category = self._categories.get(sku, "")
@@ -89,7 +94,7 @@ class Homes:
         if groups.share_a_model:
             (model,) = set(groups.model_of.values())
             found = Category(sku, 1, _middle(groups.embedders[model].embed(pictures)))
-            joined = joining(grouping_of(groups.tables, self._categories), found)
+            joined = joining(self._grouping, found)
             told = "" if joined.group else f"{joined.reason}; it may need a group of its own"
             return Home(joined.nearest, told)
         if groups.router is None:

@@ -39,6 +39,7 @@ GROUND_FLOOR = {
 """What everybody may import, and what imports nothing of ours but itself."""
 
 LIGHT_MODELS = {
+    "models.allowance",
     "models.asks",
     "models.augment",
     "models.bundle_writer",
