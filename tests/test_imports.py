@@ -50,6 +50,7 @@ LIGHT_MODELS = {
     "models.pictures",
     "models.readings",
     "models.selftest",
+    "models.tally",
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""
 

@@ -201,6 +201,10 @@ def evaluate(
               callback=a_number, help="Unknown accepts to bear.")  # fmt: skip
 @click.option("--coverage", default=0.65, show_default=True, type=_SHARE,
               callback=a_number, help="Least share to accept.")  # fmt: skip
+@click.option("--missed", default=0.01, show_default=True, type=_SHARE,
+              callback=a_number, help="Wrong rejects to bear.")  # fmt: skip
+@click.option("--confidence", default=0.6, show_default=True, type=_SHARE,
+              callback=a_number, help="How sure to be of wrong and missed.")  # fmt: skip
 @json_option
 def calibrate(
     path: Path,
@@ -211,6 +215,8 @@ def calibrate(
     wrong: float,
     strangers: float,
     coverage: float,
+    missed: float,
+    confidence: float,
     as_json: bool,
 ) -> None:
     """Find thresholds from pictures that were not enrolled, and write a bundle with them.
@@ -237,7 +243,13 @@ def calibrate(
             others = calibration.joined([others, asked])
         found = calibration.calibrate(
             [calibration.Kind(known, others)],
-            calibration.Wanted(wrong=wrong, unknown=strangers, coverage=coverage),
+            calibration.Wanted(
+                wrong=wrong,
+                unknown=strangers,
+                missed=missed,
+                coverage=coverage,
+                confidence=confidence,
+            ),
         )
         table = group.table.with_thresholds(found.thresholds, found.yardstick)
         if packshots:

@@ -149,6 +149,21 @@ def test_too_few_queries_calibrate_to_safe_thresholds(tmp_path: Path) -> None:
     assert load_bundle(out).version == 2
 
 
+@pytest.mark.slow
+def test_thresholds_are_sure_of_the_rates_that_were_asked_for_or_say_that_they_are_not(
+    tmp_path: Path,
+) -> None:
+    _, _, query = a_shop(tmp_path, products=16)
+    asked = ("calibrate", "--query", query, "--json", "--out")
+    loose = shelfgate(*asked, tmp_path / "a", "--missed", "0.1", "--confidence", "0.8")
+    strict = shelfgate(*asked, tmp_path / "b", "--missed", "0.01", "--confidence", "0.95")
+    assert (loose.exit_code, strict.exit_code) == (0, 0), loose.output + strict.output
+    assert json.loads(loose.stdout)["rejected_at_most"] <= 0.1
+    assert "wrong rejects" not in json.loads(loose.stdout)["doubt"]
+    assert json.loads(strict.stdout)["rejected_at_most"] > 0.01
+    assert "64 pictures of known products are too few" in json.loads(strict.stdout)["doubt"]
+
+
 def test_a_bundle_says_what_it_holds() -> None:
     result = shelfgate("bundle", "--json")
     assert result.exit_code == 0, result.output
