@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 
 from edge.embed import Recogniser
-from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, safe_relative
+from models.bundle import (
+    DEFAULT_BUNDLE,
+    MANIFEST,
+    BundleError,
+    file_digest,
+    load_bundle,
+    safe_relative,
+)
 from models.bundle_writer import draft_of, write_bundle
 
 MOST_BYTES = 24 * 2**20
@@ -73,6 +80,20 @@ def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
     refused(folder, f"{name} is corrupt")
+
+
+def test_of_several_corrupt_files_the_first_of_the_manifest_is_named(folder: Path) -> None:
+    for name in ("selftest/0.png", "catalogue.csv", "tables/all/offsets.npy"):
+        with (folder / name).open("ab") as file:
+            file.write(b"x")
+    refused(folder, r"catalogue\.csv is corrupt")
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_a_digest_is_of_the_whole_file(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert file_digest(tmp_path / "file") == (hashlib.sha256(content).hexdigest(), size)
 
 
 def test_a_truncated_file_is_named(folder: Path) -> None:
