@@ -168,6 +168,16 @@ def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:
     assert "5 known" in found.fallback
 
 
+def test_safe_thresholds_reject_nothing_that_looks_at_all_like_what_is_sold() -> None:
+    table, asked, kind = a_shop(5, 0.35)
+    strange = kind.known.first.near[:, 0]
+    assert np.quantile(strange, 0.5) > 0.5
+    assert all(Gate(table).decide(row).verdict != "reject" for row in asked)
+    few = a_table(5)
+    away = normalised(-few.centroids.sum(axis=0, keepdims=True))[0]
+    assert Gate(few).decide(away).verdict == "reject"
+
+
 def test_queries_of_a_single_product_fall_back_to_safe_thresholds_and_say_so() -> None:
     table = a_table(5)
     rows, asked = np.repeat(table.centroids[:1], 80, axis=0), [table.skus[0]] * 80
