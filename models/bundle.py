@@ -1,6 +1,7 @@
 """A bundle: everything a box needs to tell products apart, in one folder.
 
-    manifest.json           what this is, and the size and SHA-256 of every other file
+    manifest.json           what this is, and the size and SHA-256 of every other file; of a large
+                            one also those of its parts (see `models.digests`)
     catalogue.csv           products, names, prices
     models/<name>.onnx      a network, for every runtime; where OpenVINO shall run one of other
                             arithmetic, that too, as models/<name>.xml and .bin
@@ -19,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.catalogue import Catalogue, CatalogueError, parse_catalogue
+from models.digests import checks
+from models.digests import file_digest as file_digest
 from models.router import FILES as ROUTER_FILES
 from models.router import Router, load_router
 from models.table import FILES as TABLE_FILES
@@ -48,10 +50,8 @@ runtime in its own way. Twice the largest difference seen on photographs."""
 
 MOST_TOLERANCE = 0.1
 
-_CHUNK = 1 << 20
-
 _AT_ONCE = 4
-"""Files that are hashed at the same time: a table's anchors take as long as all else together."""
+"""Files, and parts of large ones, that are hashed at the same time."""
 
 
 class BundleError(Exception):
@@ -192,22 +192,6 @@ def safe_relative(name: str) -> PurePosixPath:
     return relative
 
 
-def file_digest(path: Path) -> tuple[str, int]:
-    """Return SHA-256 in hex and size in bytes of a file that is no link. Raises OSError."""
-    digest, size = hashlib.sha256(), 0
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb", buffering=0) as stream:
-        about = os.fstat(stream.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError("not a plain file")
-        # Read and not mapped: a disk that fails must be an error here, not the end of the process.
-        block = memoryview(bytearray(min(about.st_size + 1, _CHUNK)))
-        while length := stream.readinto(block):
-            digest.update(block[:length])
-            size += length
-    return digest.hexdigest(), size
-
-
 def _read_manifest(path: Path) -> bytes:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
@@ -240,13 +224,13 @@ def _verify(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         raise BundleError(f"{path}: {name} is not in the manifest")
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        digests = pool.map(file_digest, [path / name for name in listed])
-        for name, entry in listed.items():
+        waiting = {name: checks(pool, path / name, entry) for name, entry in listed.items()}
+        for name, is_whole in waiting.items():
             try:
-                digest, size = next(digests)
+                whole = is_whole()
             except OSError as error:
                 raise BundleError(f"{path}: {name}: {error.strerror or error}") from error
-            if size != entry["size"] or digest != entry["sha256"]:
+            if not whole:
                 raise BundleError(
                     f"{path}: {name} is corrupt (it is not the file the manifest describes)"
                 )

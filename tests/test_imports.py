@@ -20,6 +20,7 @@ GROUND_FLOOR = {
     "models.catalogue",
     "models.crops",
     "models.detection",
+    "models.digests",
     "models.detection_boxes",
     "models.router",
     "models.search",

@@ -1,4 +1,4 @@
-"""How soon a bundle of 10,000 products is open: every file hashed, the table mapped.
+"""How soon a bundle of 10,000 products is open: every byte hashed, the table mapped.
 
 Bundles of the default network's embeddings (2,048 numbers) and of one for small boxes (256), with
 as many anchors a product as enrolment keeps, in half precision. The files are in memory already,
