@@ -15,14 +15,7 @@ import pytest
 
 from edge.embed import Recogniser
 from models import digests
-from models.bundle import (
-    DEFAULT_BUNDLE,
-    MANIFEST,
-    BundleError,
-    file_digest,
-    load_bundle,
-    safe_relative,
-)
+from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, safe_relative
 from models.bundle_writer import draft_of, write_bundle
 
 MOST_BYTES = 24 * 2**20
@@ -94,7 +87,7 @@ def test_of_several_corrupt_files_the_first_of_the_manifest_is_named(folder: Pat
 def test_a_digest_is_of_the_whole_file(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
-    assert file_digest(tmp_path / "file") == (hashlib.sha256(content).hexdigest(), size)
+    assert digests.file_digest(tmp_path / "file") == (hashlib.sha256(content).hexdigest(), size)
 
 
 def in_parts(monkeypatch: pytest.MonkeyPatch, folder: Path, part: int) -> Path:
