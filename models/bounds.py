@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 _HALVINGS = 40
 
@@ -25,6 +26,12 @@ def upper_bound(seen: int, of: int, confidence: float) -> float:
 def surely_within(seen: int, of: int, rate: float, confidence: float) -> bool:
     """Return whether `upper_bound` of what was seen is at most rate; quicker than asking for it."""
     return seen < of and seen / of <= rate and _so_few(seen, of, rate) <= 1.0 - confidence
+
+
+def most_within(of: int, rate: float, confidence: float) -> int:
+    """Return the most that may be seen in `of` tries for the rate to hold surely; -1 for none."""
+    seen = range(int(rate * of) + 1)
+    return bisect_left(seen, True, key=lambda k: not surely_within(k, of, rate, confidence)) - 1
 
 
 def _so_few(seen: int, of: int, rate: float) -> float:

@@ -1,6 +1,7 @@
 """A bundle: everything a box needs to tell products apart, in one folder.
 
-    manifest.json           what this is, and the size and SHA-256 of every other file
+    manifest.json           what this is, and the size and SHA-256 of every other file; of a large
+                            one also those of its parts (see `models.digests`)
     catalogue.csv           products, names, prices
     models/<name>.onnx      a network, for every runtime; where OpenVINO shall run one of other
                             arithmetic, that too, as models/<name>.xml and .bin
@@ -19,13 +20,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.catalogue import Catalogue, CatalogueError, parse_catalogue
+from models.digests import checks
+from models.digests import file_digest as file_digest
 from models.router import FILES as ROUTER_FILES
 from models.router import Router, load_router
 from models.table import FILES as TABLE_FILES
@@ -47,7 +50,8 @@ runtime in its own way. Twice the largest difference seen on photographs."""
 
 MOST_TOLERANCE = 0.1
 
-_CHUNK = 1 << 20
+_AT_ONCE = 4
+"""Files, and parts of large ones, that are hashed at the same time."""
 
 
 class BundleError(Exception):
@@ -188,19 +192,6 @@ def safe_relative(name: str) -> PurePosixPath:
     return relative
 
 
-def file_digest(path: Path) -> tuple[str, int]:
-    """Return SHA-256 in hex and size in bytes of a file that is no link. Raises OSError."""
-    digest, size = hashlib.sha256(), 0
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError("not a plain file")
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
-
-
 def _read_manifest(path: Path) -> bytes:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
@@ -226,19 +217,25 @@ def _verify(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
                 raise BundleError(f"{path}: {relative} is a link; a bundle holds plain files only")
             if name in names and relative != MANIFEST:
                 found.add(relative)
-    for name, entry in listed.items():
+    for name in listed:
         if name not in found:
             raise BundleError(f"{path}: {name} is missing")
-        try:
-            digest, size = file_digest(path / name)
-        except OSError as error:
-            raise BundleError(f"{path}: {name}: {error.strerror or error}") from error
-        if size != entry["size"] or digest != entry["sha256"]:
-            raise BundleError(
-                f"{path}: {name} is corrupt (it is not the file the manifest describes)"
-            )
     for name in sorted(found - set(listed)):
         raise BundleError(f"{path}: {name} is not in the manifest")
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        waiting = {name: checks(pool, path / name, entry) for name, entry in listed.items()}
+        for name, is_whole in waiting.items():
+            try:
+                whole = is_whole()
+            except OSError as error:
+                raise BundleError(f"{path}: {name}: {error.strerror or error}") from error
+            if not whole:
+                raise BundleError(
+                    f"{path}: {name} is corrupt (it is not the file the manifest describes)"
+                )
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _open(path: Path, manifest: Mapping[str, Any], digest: str) -> Bundle:

@@ -28,11 +28,11 @@ from models.bundle import (
     BundleError,
     Group,
     Routes,
-    file_digest,
     load_bundle,
     safe_relative,
 )
 from models.catalogue import Catalogue
+from models.digests import file_digest, part_digests
 
 ROUTER = "router"
 
@@ -204,7 +204,10 @@ def _listing(folder: Path) -> dict[str, dict[str, Any]]:
     listing = {}
     for path in paths:
         digest, size = file_digest(path)
-        listing[path.relative_to(folder).as_posix()] = {"sha256": digest, "size": size}
+        entry: dict[str, Any] = {"sha256": digest, "size": size}
+        if parts := part_digests(path):
+            entry["parts"] = parts
+        listing[path.relative_to(folder).as_posix()] = entry
     return listing
 
 

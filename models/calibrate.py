@@ -1,25 +1,26 @@
 """Find a group's thresholds and yardstick from queries whose answer is known.
 
-Accepting is calibrated for a wanted rate of wrong accepts, judged by an upper confidence bound over
-pictures, so that few queries make careful thresholds; with too few, `SAFE` ones are used and it is
-said. Which yardstick helps is found with products left out, so that it is not one that suits these
-products alone. Called by the build of a bundle and by `shelfgate models calibrate`. Pure.
+Accepting is calibrated for a wanted rate of wrong accepts, and rejecting for one of wrong rejects,
+judged by an upper confidence bound over pictures, so that few queries make careful thresholds; with
+too few, `SAFE` ones are used and it is said. Which yardstick helps is found with products left out,
+so that it is not one that suits these products alone. Called by the build of a bundle and by
+`shelfgate models calibrate`. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bounds import surely_within, upper_bound
-from models.logistic import fit_logistic
-from models.readings import Evidence, Stage, evidence, joined, usual
+from models.bounds import most_within, surely_within, upper_bound
+from models.readings import Evidence, evidence, joined, usual
 from models.table import SAFE, Thresholds
-from models.yardstick import MOST_LEAD, NEUTRAL, Yardstick
+from models.tally import MARGINS, Kind, Told
+from models.yardstick import MOST, MOST_LEAD, NEUTRAL, Yardstick
 
 __all__ = ["Calibration", "Evidence", "Kind", "Wanted", "calibrate", "evidence", "joined"]
 
@@ -27,7 +28,6 @@ FEWEST = 60
 """Pictures of known products below which nothing is calibrated."""
 
 _GRID = 40
-_MARGINS = np.concatenate([[0.0], np.geomspace(0.05, 4.0, 30)])
 _CROWDS = (0.0, 0.5, 1.0)
 _SPREADS = (0.0, 0.25, 0.5)
 _FOLDS = 5
@@ -42,20 +42,23 @@ _LOOSER = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 _STRICTER = (0.7, 0.5, 0.35, 0.25, 0.15)
 """Shares of what is wanted to try where products left out fare worse than that."""
 
+_ROUNDING = 1e-9
+"""Of sums of parts of pictures."""
+
 _WORTH = 0.02
 """So much more coverage it takes to prefer a yardstick to a simpler one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What accepting may cost, as shares.
+    """What deciding may cost, as shares.
 
     wrong: of the accepted known items, how many may be taken for another product.
     unknown: of the unknown items, how many may be accepted.
-    missed: of the known items, how many may be rejected at once.
+    missed: of the known items, how many may be rejected.
     coverage: before fewer of the known items than this are accepted, `unknown` is let go of step by
         step, since a gate that asks about most items is no use; what it became is said.
-    confidence: how sure it must be that `wrong` holds for all kinds together.
+    confidence: how sure it must be that `wrong`, and `missed`, hold for all kinds together.
     """
 
     wrong: float = 0.01
@@ -65,32 +68,16 @@ class Wanted:
     confidence: float = 0.6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Kind:
-    """Queries of one kind of goods, of which each must come out well: known and unknown ones."""
-
-    known: Evidence
-    unknown: Evidence
-
-    def without(self, products: frozenset[str]) -> Kind:
-        """Return the kind without the queries of some products."""
-        return Kind(*(part.where(~_of(part, products)) for part in (self.known, self.unknown)))
-
-    def only(self, products: frozenset[str]) -> Kind:
-        """Return only the queries of some products."""
-        return Kind(*(part.where(_of(part, products)) for part in (self.known, self.unknown)))
-
-
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """The thresholds found, and what they do to the queries they were found with.
 
     immediate, refined: shares of the known queries that are accepted at the centroids, and at the
-        anchors. wrong: share of all accepted that are of another product; wrong_at_most: its upper
-        bound at the confidence wanted. unknown_accepted: share of the unknown. rejected: share of
-        the known that is rejected at once. left_out: wrong and unknown_accepted of products the
-        thresholds were not found with, in turns.
-    doubt: why `wrong` is not sure to hold, empty where it is.
+        anchors. wrong: share of all accepted that are of another product. unknown_accepted: share
+        of the unknown. rejected: share of the known that is rejected, at the centroids or at the
+        anchors. Those with `at_most`: their upper bounds at the confidence wanted. left_out: wrong
+        and unknown_accepted of products the thresholds were not found with, in turns.
+    doubt: what of that which is wanted is not sure to hold, and why; empty where all is.
     fallback: why the thresholds are safe values instead, empty where they are calibrated.
     """
 
@@ -101,7 +88,9 @@ class Calibration:
     wrong: float = 0.0
     wrong_at_most: float = 1.0
     unknown_accepted: float = 0.0
+    unknown_at_most: float = 1.0
     rejected: float = 0.0
+    rejected_at_most: float = 1.0
     left_out: tuple[float, float] = (0.0, 0.0)
     unknown_wanted: float = 0.0
     doubt: str = ""
@@ -122,19 +111,40 @@ def calibrate(kinds: Sequence[Kind], wanted: Wanted | None = None) -> Calibratio
             SAFE,
             fallback=f"{pictures} known and {len(unknown)} unknown queries, {FEWEST} are needed",
         )
+    if len(np.unique(known.products)) < 2:
+        return Calibration(SAFE, fallback="queries of a single product, 2 products are needed")
     yardstick, strict, left_out, eased = _eased(kinds, wanted)
-    doubt = ""
+    doubts = []
     if left_out[0] == 0.0:
-        doubt = (
+        doubts.append(
             f"too few of {pictures} pictures are told apart to be sure of {wanted.wrong:.1%} "
             "wrong; it only holds for the pictures at hand"
         )
         yardstick, strict, left_out, eased = _eased(kinds, replace(wanted, confidence=0.0))
         strict = eased if left_out[0] == 0.0 else strict
-    limits = _thresholds([_Told.of(kind, yardstick) for kind in kinds], strict)
-    told = _Told.of(Kind(known, unknown), yardstick)
+    each = [Told.of(kind, yardstick) for kind in kinds]
+    limits = _thresholds(each, strict, _farthest(each, wanted))
+    told = Told.of(Kind(known, unknown), yardstick)
     found = _outcome(told, limits, yardstick, replace(eased, confidence=wanted.confidence))
-    return replace(found, left_out=left_out[1:], doubt=doubt)
+    doubts += _not_sure(found, wanted, pictures, len(np.unique(unknown.pictures)))
+    return replace(found, left_out=left_out[1:], doubt=". ".join(doubts))
+
+
+def _not_sure(found: Calibration, wanted: Wanted, known: int, unknown: int) -> list[str]:
+    """Return in words which bounds lie beyond what is wanted; of so many pictures."""
+    doubts = []
+    if found.rejected_at_most > wanted.missed:
+        doubts.append(
+            f"{known} pictures of known products are too few to be sure of {wanted.missed:.1%} "
+            f"wrong rejects; it may be {found.rejected_at_most:.1%}"
+        )
+    if found.unknown_at_most > found.unknown_wanted:
+        doubts.append(
+            f"{unknown} pictures of unknown items are too few to be sure that no more than "
+            f"{found.unknown_wanted:.1%} of such are accepted; it may be "
+            f"{found.unknown_at_most:.1%}"
+        )
+    return doubts
 
 
 def _eased(
@@ -186,135 +196,56 @@ def _yardstick(
     return best, found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """What one stage sees, told by a yardstick: all (N,).
+def _farthest(kinds: Sequence[Told], wanted: Wanted) -> float:
+    """Return TH: the nearest that surely no more than `missed` of the known lie beyond.
 
-    weight: so that a picture counts once. risk: how likely the nearest product is another, fitted
-    to all of them; where few are wrong it tells more than counting those.
+    Those count whose nearest product is another, too: an item that is sold was not to be rejected.
+    Where there are too few to be sure, none of them lies beyond.
     """
-
-    strange: NDArray[np.float32]
-    lead: NDArray[np.float32]
-    right: NDArray[np.bool_]
-    weight: NDArray[np.float64]
-    risk: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, stage: Stage, pictures: NDArray[np.int64], yardstick: Yardstick) -> _Seen:
-        _, which, counts = np.unique(pictures, return_inverse=True, return_counts=True)
-        weight = 1.0 / counts[which] if len(pictures) else np.zeros(0)
-        strange = stage.strangeness(yardstick)
-        told = np.column_stack([np.log(stage.lead + 0.05), np.log(strange + 0.02)])
-        rows = told.astype(np.float64)
-        risk = fit_logistic(rows, ~stage.right, weight)(rows) if len(rows) else np.zeros(0)
-        return cls(strange, stage.lead, stage.right, weight, risk)
-
-    def under(self, bar: float, margin: float) -> NDArray[np.bool_]:
-        return np.asarray((self.strange < bar) & (self.lead >= margin))
-
-    def grid(self, bars: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weight of what is under each of ascending bars and each of `_MARGINS`."""
-        place = np.searchsorted(bars, self.strange, side="right")
-        above = np.searchsorted(_MARGINS, self.lead, side="right")
-        cells = np.zeros((len(bars) + 1, len(_MARGINS) + 1))
-        np.add.at(cells, (place, above), weight)
-        under = cells.cumsum(axis=0)[:-1]
-        return np.asarray(under[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:])
+    far = [np.maximum(*(seen.strange for seen in kind.known)) for kind in kinds]
+    bars = np.unique(np.concatenate(far))
+    sizes = np.array([[kind.known[0].weight.sum()] for kind in kinds])
+    beyond = sizes - np.stack(
+        [
+            np.bincount(np.searchsorted(bars, one), kind.known[0].weight, len(bars)).cumsum()
+            for one, kind in zip(far, kinds, strict=True)
+        ]
+    )
+    most = most_within(round(sizes.sum()), wanted.missed, wanted.confidence)
+    good = (beyond <= wanted.missed * sizes + _ROUNDING).all(axis=0)
+    good &= np.ceil(beyond.sum(axis=0) - _ROUNDING) <= most
+    bar = bars[np.argmax(good)] if good.any() else bars[-1]
+    # The gate tells strangeness in double precision, which may lie a little above.
+    return min(float(np.nextafter(bar, np.float32(np.inf))), MOST)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Told:
-    """A kind's known and unknown queries at both stages, told by a yardstick."""
+def _thresholds(kinds: Sequence[Told], wanted: Wanted, th: float) -> Thresholds:
+    """Return the thresholds that accept most; nothing is accepted where nothing is good enough.
 
-    known: tuple[_Seen, _Seen]
-    unknown: tuple[_Seen, _Seen]
-
-    @classmethod
-    def of(cls, kind: Kind, yardstick: Yardstick) -> _Told:
-        known, unknown = (
-            (
-                _Seen.of(part.first, part.pictures, yardstick),
-                _Seen.of(part.second, part.pictures, yardstick),
-            )
-            for part in (kind.known, kind.unknown)
-        )
-        return cls(known, unknown)
-
-    def accepted(self, limits: Thresholds) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Yield which known, then which unknown queries are accepted at either stage."""
-        for first, second in (self.known, self.unknown):
-            at_once = first.under(limits.tl, limits.margin)
-            later = second.under(limits.anchor_accept, limits.anchor_margin)
-            yield at_once, ~at_once & (first.strange <= limits.th) & later
-
-    def counts_of(
-        self, so_far: Thresholds, stage: int, bars: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """Return (bars, margins, 4) of what would be accepted, were a stage's these.
-
-        Known ones, wrong ones of those, unknown ones, and known ones likely to be wrong.
-        """
-        before = self.counts(so_far)[[0, 1, 2, 5]]
-        found = []
-        for (first, _), seen in zip(
-            (self.known, self.unknown), (self.known[stage], self.unknown[stage]), strict=True
-        ):
-            gone = first.under(so_far.tl, so_far.margin) | (first.strange > so_far.th)
-            weight = np.where(gone & (stage > 0), 0.0, seen.weight)
-            found.append(seen.grid(bars, weight))
-            found.append(seen.grid(bars, weight * ~seen.right))
-            found.append(seen.grid(bars, weight * seen.risk))
-        taken, wrong, likely, strangers = found[:4]
-        return np.stack([taken, wrong, strangers, likely], axis=-1) + before
-
-    def counts(self, limits: Thresholds) -> NDArray[np.float64]:
-        """Return counts of pictures.
-
-        Known ones accepted, of those wrong ones, unknown ones accepted, all known, all unknown, and
-        known ones accepted that are likely to be wrong.
-        """
-        (at_once, later), (unknown_first, unknown_second) = self.accepted(limits)
-        first, second = self.known
-        good = (at_once & first.right) | (later & second.right)
-        taken = at_once | later
-        strangers = unknown_first | unknown_second
-        weight, others = first.weight, self.unknown[0].weight
-        return np.array(
-            [
-                weight[taken].sum(),
-                weight[taken & ~good].sum(),
-                others[strangers].sum(),
-                weight.sum(),
-                others.sum(),
-                (weight * np.where(at_once, first.risk, second.risk))[taken].sum(),
-            ]
-        )
-
-
-def _thresholds(kinds: Sequence[_Told], wanted: Wanted) -> Thresholds:
-    """Return the thresholds that accept most; nothing is accepted where nothing is good enough."""
+    th: what is farther is rejected. Nothing is accepted beyond nearly all that is right either.
+    """
     right = np.concatenate([k.known[0].strange[k.known[0].right] for k in kinds])
     everything = np.concatenate([k.known[0].strange for k in kinds])
-    th = float(np.quantile(right if len(right) else everything, 1.0 - wanted.missed))
+    reach = float(np.quantile(right if len(right) else everything, 1.0 - wanted.missed))
+    th = max(th, reach)
     spent = replace(
         wanted, wrong=wanted.wrong * _FIRST_SHARE, unknown=wanted.unknown * _FIRST_SHARE
     )
-    tl, margin = _best(kinds, Thresholds(0.0, th, MOST_LEAD, 0.0, MOST_LEAD), 0, spent)
-    found = Thresholds(tl, max(th, tl), margin, 0.0, MOST_LEAD)
-    accept, anchor_margin = _best(kinds, found, 1, wanted)
-    return Thresholds(tl, max(th, tl), margin, accept, anchor_margin)
+    tl, margin = _best(kinds, Thresholds(0.0, th, MOST_LEAD, 0.0, MOST_LEAD), 0, spent, reach)
+    found = Thresholds(tl, th, margin, 0.0, MOST_LEAD)
+    accept, anchor_margin = _best(kinds, found, 1, wanted, reach)
+    return Thresholds(tl, th, margin, accept, anchor_margin)
 
 
 def _best(
-    kinds: Sequence[_Told], so_far: Thresholds, stage: int, wanted: Wanted
+    kinds: Sequence[Told], so_far: Thresholds, stage: int, wanted: Wanted, reach: float
 ) -> tuple[float, float]:
     """Return the strangeness and lead that accept most at a stage, within what is wanted.
 
-    so_far: decides what an earlier stage has accepted or rejected.
+    so_far: decides what an earlier stage has accepted or rejected. reach: most strangeness to try.
     """
     strange = np.concatenate([kind.known[stage].strange for kind in kinds])
-    bars = np.minimum(np.unique(np.quantile(strange, np.linspace(0.02, 1.0, _GRID))), so_far.th)
+    bars = np.minimum(np.unique(np.quantile(strange, np.linspace(0.02, 1.0, _GRID))), reach)
     tables = [kind.counts_of(so_far, stage, bars) for kind in kinds]
     sizes = [kind.counts(so_far) for kind in kinds]
     counts = np.stack(
@@ -334,8 +265,8 @@ def _best(
             break
         taken, wrong = counts[place, :, :2].sum(axis=0)
         if surely_within(_whole(wrong), int(taken), wanted.wrong, wanted.confidence):
-            bar, margin = divmod(place, len(_MARGINS))
-            return float(bars[bar]), float(_MARGINS[margin])
+            bar, margin = divmod(place, len(MARGINS))
+            return float(bars[bar]), float(MARGINS[margin])
     return 0.0, MOST_LEAD
 
 
@@ -349,7 +280,7 @@ def _each_bearable(counts: NDArray[np.float64], wanted: Wanted) -> NDArray[np.bo
 
 def _whole(pictures: float) -> int:
     """Return a number of pictures, of which parts count as one."""
-    return int(np.ceil(pictures - 1e-9))
+    return int(np.ceil(pictures - _ROUNDING))
 
 
 def _with_products_left_out(
@@ -360,9 +291,10 @@ def _with_products_left_out(
     total = np.zeros(6)
     for fold in range(_FOLDS):
         out = frozenset(names[fold::_FOLDS])
-        found = _thresholds([_Told.of(kind.without(out), yardstick) for kind in kinds], wanted)
+        others = [Told.of(kind.without(out), yardstick) for kind in kinds]
+        found = _thresholds(others, wanted, _farthest(others, wanted))
         for kind in kinds:
-            total += _Told.of(kind.only(out), yardstick).counts(found)
+            total += Told.of(kind.only(out), yardstick).counts(found)
     taken, wrong, strangers, known, unknown, _ = total
     return (
         float((taken - wrong) / max(known, 1)),
@@ -372,26 +304,28 @@ def _with_products_left_out(
 
 
 def _outcome(
-    told: _Told,
+    told: Told,
     limits: Thresholds,
     yardstick: Yardstick,
     wanted: Wanted,
 ) -> Calibration:
     (at_once, later), _ = told.accepted(limits)
-    taken, wrong, strangers, _, unknown, _ = told.counts(limits)
-    first = told.known[0]
+    taken, wrong, strangers, known, unknown, _ = told.counts(limits)
+    rejected = told.known[0].weight[told.rejected(limits)].sum()
+
+    def at_most(seen: float, of: float) -> float:
+        return upper_bound(_whole(seen), int(of), wanted.confidence)
+
     return Calibration(
         thresholds=limits,
         yardstick=yardstick,
         immediate=float(at_once.mean()),
         refined=float(later.mean()),
         wrong=float(wrong / max(taken, 1)),
-        wrong_at_most=upper_bound(_whole(wrong), int(taken), wanted.confidence),
+        wrong_at_most=at_most(wrong, taken),
         unknown_accepted=float(strangers / max(unknown, 1)),
-        rejected=float((first.strange > limits.th).mean()),
+        unknown_at_most=at_most(strangers, round(unknown)),
+        rejected=float(rejected / max(known, 1)),
+        rejected_at_most=at_most(rejected, round(known)),
         unknown_wanted=wanted.unknown,
     )
-
-
-def _of(part: Evidence, products: frozenset[str]) -> NDArray[np.bool_]:
-    return np.isin(part.products, list(products))

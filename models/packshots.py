@@ -8,7 +8,7 @@ the gate as a bonus, without which every photographed product would win. Used by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,14 +49,17 @@ def is_packshot(picture: Picture) -> bool:
     return bool((edge.min(axis=1) > _PLAIN).mean() > 0.85)
 
 
-def staged(packshot: Picture, random: np.random.Generator, count: int = VIEWS) -> list[Picture]:
-    """Return views of a packshot as a camera might see the product; the first is the packshot."""
+def staged(packshot: Picture, random: np.random.Generator, count: int = VIEWS) -> Iterator[Picture]:
+    """Yield views of a packshot as a camera might see the product; the first is the packshot.
+
+    count: at least 2. Made as they are asked for, so that one is embedded while the next is made.
+    """
     cut, mask = _cut_out(packshot)
-    views = [packshot, changed(cut, MILD, random)]
-    while len(views) < count:
-        make = _standing if len(views) % 2 else _heaped
-        views.append(changed(make(cut, mask, random), MILD, random))
-    return views[:count]
+    yield packshot
+    yield changed(cut, MILD, random)
+    for number in range(2, count):
+        make = _standing if number % 2 else _heaped
+        yield changed(make(cut, mask, random), MILD, random)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +141,8 @@ def with_gap(
     for sku, paths in packshots.items():
         pictures = [p for p in map(read_picture, paths) if is_packshot(p)]
         if pictures and sku in table.skus:
-            views = [view for picture in pictures for view in staged(picture, random)]
-            found[sku] = embedder.embed(views)
+            views = (view for picture in pictures for view in staged(picture, random))
+            found[sku] = np.stack(list(embedder.embed_many(views)))
     return replace(table, gap=learn_gap(Rehearsal(table, found, queries, skus)))
 
 

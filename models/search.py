@@ -34,6 +34,7 @@ class Search:
         centroids = np.asarray(table.centroids)
         self._large = centroids if len(table) > _SMALL else None
         whole = len(table) // _ROWS * _ROWS
+        self._shape, self._whole = (table.dim,), whole
         self._blocks = centroids[:whole].reshape(-1, _ROWS, table.dim)
         self._rest = centroids[whole:]
         self._handicaps = np.asarray(table.handicaps) if np.any(table.handicaps) else None
@@ -44,9 +45,10 @@ class Search:
         if self._large is not None:
             np.vecdot(self._large, embedding, out=found)
         else:
-            whole = len(found) - len(self._rest)
+            whole = self._whole
             np.matmul(self._blocks, embedding, out=found[:whole].reshape(-1, _ROWS))
-            np.dot(self._rest, embedding, out=found[whole:])
+            if whole < len(found):
+                np.dot(self._rest, embedding, out=found[whole:])
         if self._handicaps is not None:
             found -= self._handicaps
         return found
@@ -59,7 +61,7 @@ class Search:
         embedding: (D,) float32. leave: a row to pass over, -1 for none.
         Raises TableError for a value that is not finite, or another dimension.
         """
-        if embedding.shape != (self._table.dim,):
+        if embedding.shape != self._shape:
             raise TableError(
                 f"embedding of shape {embedding.shape}, table of {self._table.dim} dimensions"
             )

@@ -86,8 +86,11 @@ class Thresholds:
         return replace(self, tl=share * self.tl, anchor_accept=share * self.anchor_accept)
 
 
-SAFE = Thresholds(tl=0.15, th=0.5, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)
-"""For a group with too little data to calibrate: accepts little, sends much to review."""
+SAFE = Thresholds(tl=0.15, th=1.0, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)
+"""For a group with too little data to calibrate: accepts little, sends much to review.
+
+Only what has nothing in common with any product is rejected: from a bad camera two thirds of what
+is sold lie beyond 0.5 with the network that ships, and can still be told apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

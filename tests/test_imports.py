@@ -20,6 +20,7 @@ GROUND_FLOOR = {
     "models.catalogue",
     "models.crops",
     "models.detection",
+    "models.digests",
     "models.detection_boxes",
     "models.router",
     "models.search",
@@ -54,6 +55,7 @@ LIGHT_MODELS = {
     "models.pictures",
     "models.readings",
     "models.selftest",
+    "models.tally",
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""
 

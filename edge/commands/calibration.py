@@ -41,6 +41,10 @@ Pictures = Mapping[str, Sequence[Path]]
               callback=a_number, help="Unknown accepts to bear.")  # fmt: skip
 @click.option("--coverage", default=0.65, show_default=True, type=_SHARE,
               callback=a_number, help="Least share to accept.")  # fmt: skip
+@click.option("--missed", default=0.01, show_default=True, type=_SHARE,
+              callback=a_number, help="Wrong rejects to bear.")  # fmt: skip
+@click.option("--confidence", default=0.6, show_default=True, type=_SHARE,
+              callback=a_number, help="How sure to be of wrong and missed.")  # fmt: skip
 @json_option
 def calibrate(
     path: Path,
@@ -51,6 +55,8 @@ def calibrate(
     wrong: float,
     strangers: float,
     coverage: float,
+    missed: float,
+    confidence: float,
     as_json: bool,
 ) -> None:
     """Find thresholds from pictures that were not enrolled, and write a bundle with them.
@@ -61,7 +67,9 @@ def calibrate(
 
     Example: shelfgate models calibrate --query val/ --out bundle-2
     """
-    wanted = Wanted(wrong=wrong, unknown=strangers, coverage=coverage)
+    wanted = Wanted(
+        wrong=wrong, unknown=strangers, missed=missed, coverage=coverage, confidence=confidence
+    )
     try:
         bundle = load_bundle(path)
         opens = cache(open_embedder)

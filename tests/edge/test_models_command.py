@@ -79,7 +79,7 @@ def test_a_look_alike_is_named_and_both_are_shown_side_by_side(tmp_path: Path) -
     assert second.exit_code == 0, second.output
     (said,) = json.loads(second.stdout)["enrolled"]
     assert said["confused_with"] == "item-0"
-    assert said["seconds"] < 30
+    assert said["seconds"] < 10
     assert "can hardly be told from item-0" in second.stderr
     pair = cv2.imread(said["beside"])
     assert pair is not None
@@ -156,6 +156,24 @@ def test_too_few_queries_calibrate_to_safe_thresholds(tmp_path: Path) -> None:
     assert [step["step"] for step in calibrated.provenance["steps"]] == ["enrol", "calibrate"]
     assert calibrated.provenance["steps"][0]["skus"] == ["item-0", "item-1", "item-2"]
     assert "calibration" not in calibrated.provenance
+
+
+@pytest.mark.slow
+def test_thresholds_are_sure_of_the_rates_that_were_asked_for_or_say_that_they_are_not(
+    tmp_path: Path,
+) -> None:
+    known = load_bundle(DEFAULT_BUNDLE).groups[0].table.skus
+    _, _, query = a_shop(tmp_path, products=16)
+    for number, folder in enumerate(sorted(query.iterdir())):
+        folder.rename(query / known[number])
+    asked = ("calibrate", "--query", query, "--json", "--out")
+    loose = shelfgate(*asked, tmp_path / "a", "--missed", "0.1", "--confidence", "0.8")
+    strict = shelfgate(*asked, tmp_path / "b", "--missed", "0.01", "--confidence", "0.95")
+    assert (loose.exit_code, strict.exit_code) == (0, 0), loose.output + strict.output
+    assert json.loads(loose.stdout)["rejected_at_most"] <= 0.1
+    assert "wrong rejects" not in json.loads(loose.stdout)["doubt"]
+    assert json.loads(strict.stdout)["rejected_at_most"] > 0.01
+    assert "64 pictures of known products are too few" in json.loads(strict.stdout)["doubt"]
 
 
 def test_a_bundle_says_what_it_holds() -> None:

@@ -20,6 +20,7 @@ CAMERA = '[status]\nport = 0\n[[camera]]\nid = "a"\nsource = "rtsp://127.0.0.1:1
         (["demo", "--headless", "--seconds", "nan"], "a number is expected, not nan"),
         (["models", "calibrate", "--query", "q", "--out", "o", "--wrong", "7"], "0.0<=x<=1.0"),
         (["models", "calibrate", "--query", "q", "--out", "o", "--wrong", "nan"], "not nan"),
+        (["models", "calibrate", "--query", "q", "--out", "o", "--missed", "-1"], "0.0<=x<=1.0"),
         (["bench", "store", "--minutes", "nan"], "not nan"),
     ],
 )

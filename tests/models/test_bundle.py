@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge.embed import Recogniser
+from models import digests
 from models.bundle import DEFAULT_BUNDLE, MANIFEST, BundleError, load_bundle, safe_relative
 from models.bundle_writer import STEPS, draft_of, next_of, write_bundle
 
@@ -73,6 +74,66 @@ def test_a_corrupt_file_is_named(folder: Path, name: str) -> None:
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
     refused(folder, f"{name} is corrupt")
+
+
+def test_of_several_corrupt_files_the_first_of_the_manifest_is_named(folder: Path) -> None:
+    for name in ("selftest/0.png", "catalogue.csv", "tables/all/offsets.npy"):
+        with (folder / name).open("ab") as file:
+            file.write(b"x")
+    refused(folder, r"catalogue\.csv is corrupt")
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_a_digest_is_of_the_whole_file(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert digests.file_digest(tmp_path / "file") == (hashlib.sha256(content).hexdigest(), size)
+
+
+def in_parts(monkeypatch: pytest.MonkeyPatch, folder: Path, part: int) -> Path:
+    """Write a bundle again as if no part had more bytes than these; return where it is."""
+    monkeypatch.setattr(digests, "PART", part)
+    again = folder.parent / "in parts"
+    write_bundle(again, draft_of(load_bundle(folder)))
+    return again
+
+
+def test_a_large_file_is_vouched_for_in_parts_of_which_each_byte_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, part = "tables/all/centroids.npy", 100_000
+    again = in_parts(monkeypatch, folder, part)
+    entry = json.loads((again / MANIFEST).read_bytes())["files"][name]
+    content = (again / name).read_bytes()
+    assert entry["parts"] == [
+        hashlib.sha256(content[start : start + part]).hexdigest()
+        for start in range(0, len(content), part)
+    ]
+    assert load_bundle(again).groups[0].table.skus == load_bundle(folder).groups[0].table.skus
+    for place in (0, part - 1, part, len(content) - 1):
+        spoilt = bytearray(content)
+        spoilt[place] ^= 1
+        (again / name).write_bytes(spoilt)
+        refused(again, f"{name} is corrupt")
+    for wrong in (content[:-1], content + b"x", content[: -(len(content) % part)], b""):
+        (again / name).write_bytes(wrong)
+        refused(again, f"{name} is corrupt")
+
+
+@pytest.mark.parametrize("parts", [[], ["0"], [""] * 3, "", {}, 0, 3, True])
+def test_parts_that_do_not_cover_a_file_vouch_for_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, parts: object
+) -> None:
+    again = in_parts(monkeypatch, folder, 100_000)
+    edit(again, lambda m: m["files"]["tables/all/centroids.npy"].update(parts=parts))
+    refused(again, r"centroids\.npy is corrupt|not a bundle manifest")
+
+
+def test_an_empty_file_is_not_vouched_for_by_no_parts(folder: Path) -> None:
+    nothing = {"sha256": hashlib.sha256(b"").hexdigest(), "size": 0, "parts": []}
+    (folder / "extra").write_bytes(b"more than nothing")
+    edit(folder, lambda m: m["files"].update(extra=nothing))
+    refused(folder, "extra is corrupt")
 
 
 def test_a_truncated_file_is_named(folder: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.gate import Gate
-from models.bounds import surely_within, upper_bound
+from models.bounds import most_within, surely_within, upper_bound
 from models.calibrate import Kind, Wanted, calibrate, evidence, joined
 from models.evaluate import auroc
-from models.table import SAFE, build_table, normalised
+from models.table import SAFE, GroupTable, build_table, normalised
 from models.whitening import Labelled, fit_projection
 from tests.models.a_table import a_table, directions, looks
 
@@ -43,6 +45,73 @@ def test_where_nothing_can_be_told_apart_nothing_is_accepted() -> None:
     known = evidence(table, noise, [f"p{i % 40}" for i in range(400)])
     found = calibrate([Kind(known, evidence(table, noise, [""] * 400))])
     assert found.immediate + found.refined < 0.02
+
+
+def a_shop(each: int, spread: float = 0.12, seed: int = 0) -> tuple[GroupTable, np.ndarray, Kind]:
+    """Return a table of 40 products, queries with `each` pictures of them, and what it sees."""
+    rows = directions(60, 32, seed=1)
+    table = build_table({f"p{i}": looks(rows[i], seed=i) for i in range(40)}, 32, SAFE)
+    asked = queries(rows[:40], each, spread, seed)
+    known = evidence(table, asked, [f"p{i}" for i in range(40) for _ in range(each)])
+    unknown = evidence(table, queries(rows[40:], 20, spread, seed=1), [""] * 400)
+    return table, asked, Kind(known, unknown)
+
+
+@pytest.mark.parametrize("missed", [0.01, 0.05, 0.2])
+def test_surely_no_more_of_the_known_are_rejected_than_wanted(missed: float) -> None:
+    table, asked, kind = a_shop(20, 0.3)
+    wanted = Wanted(missed=missed, confidence=0.95, coverage=0.0)
+    found = calibrate([kind], wanted)
+    gate = Gate(table.with_thresholds(found.thresholds, found.yardstick))
+    rejected = sum(gate.decide(row).verdict == "reject" for row in asked)
+    assert found.rejected == pytest.approx(rejected / len(asked))
+    assert found.rejected_at_most == upper_bound(rejected, len(asked), 0.95) <= missed
+    assert "wrong rejects" not in found.doubt
+    # No more is let through than that takes: one picture more would be too many to be sure.
+    assert not surely_within(rejected + 1, len(asked), missed, 0.95)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rate_of_wrong_rejects_holds_for_pictures_that_come_later(seed: int) -> None:
+    table, _, kind = a_shop(20, 0.3, seed)
+    found = calibrate([kind], Wanted(missed=0.05, confidence=0.95, coverage=0.0))
+    gate = Gate(table.with_thresholds(found.thresholds, found.yardstick))
+    later = queries(directions(60, 32, seed=1)[:40], 20, 0.3, seed=seed + 100)
+    assert np.mean([gate.decide(row).verdict == "reject" for row in later]) <= 0.05
+
+
+def test_too_few_pictures_to_be_sure_of_wrong_rejects_reject_none_and_it_is_said() -> None:
+    table, asked, kind = a_shop(2)
+    found = calibrate([kind], Wanted(missed=0.01, confidence=0.95, coverage=0.0))
+    gate = Gate(table.with_thresholds(found.thresholds, found.yardstick))
+    assert all(gate.decide(row).verdict != "reject" for row in asked)
+    assert (
+        "80 pictures of known products are too few to be sure of 1.0% wrong rejects" in found.doubt
+    )
+    assert found.rejected_at_most == upper_bound(0, 80, 0.95) > 0.01
+    assert "it may be 3.7%" in found.doubt
+
+
+def test_of_each_kind_of_goods_no_more_are_rejected_than_wanted() -> None:
+    _, _, near = a_shop(20, 0.1)
+    _, _, far = a_shop(3, 0.3)
+    found = calibrate([near, far], Wanted(missed=0.05, coverage=0.0))
+    first, second = far.known.first, far.known.second
+    strange = np.maximum(*(part.strangeness(found.yardstick) for part in (first, second)))
+    assert 0 < np.mean(strange > found.thresholds.th) <= 0.05
+
+
+def test_unknown_items_that_may_be_accepted_more_often_than_wanted_are_said() -> None:
+    _, _, kind = a_shop(20)
+    few = Kind(kind.known, kind.unknown.where(np.arange(400) % 6 == 0))
+    found = calibrate([few], Wanted(unknown=0.02, confidence=0.95, coverage=0.0))
+    assert found.unknown_accepted <= 0.02 < found.unknown_at_most
+    assert (
+        "67 pictures of unknown items are too few to be sure that no more than 2.0%" in found.doubt
+    )
+    enough = calibrate([kind], Wanted(unknown=0.02, confidence=0.6, coverage=0.0))
+    assert enough.unknown_at_most <= 0.02
+    assert not enough.doubt
 
 
 def test_before_too_little_is_accepted_the_unknown_are_let_go_of_and_it_is_said() -> None:
@@ -82,12 +151,40 @@ def test_the_bound_of_a_rate_is_clopper_and_pearsons() -> None:
     assert not surely_within(0, 100, 0.01, 0.9)
 
 
+@given(of=st.integers(1, 3000), rate=st.floats(0.001, 0.5), confidence=st.floats(0.0, 0.999))
+def test_the_most_that_may_be_seen_is_the_last_that_is_surely_within(
+    of: int, rate: float, confidence: float
+) -> None:
+    most = most_within(of, rate, confidence)
+    assert most < 0 or surely_within(most, of, rate, confidence)
+    assert not surely_within(most + 1, of, rate, confidence)
+
+
 def test_too_few_queries_fall_back_to_safe_thresholds_and_say_so() -> None:
     table = a_table(5)
     few = evidence(table, table.centroids, table.skus)
     found = calibrate([Kind(few, few)])
     assert found.thresholds == SAFE
     assert "5 known" in found.fallback
+
+
+def test_safe_thresholds_reject_nothing_that_looks_at_all_like_what_is_sold() -> None:
+    table, asked, kind = a_shop(5, 0.35)
+    strange = kind.known.first.near[:, 0]
+    assert np.quantile(strange, 0.5) > 0.5
+    assert all(Gate(table).decide(row).verdict != "reject" for row in asked)
+    few = a_table(5)
+    away = normalised(-few.centroids.sum(axis=0, keepdims=True))[0]
+    assert Gate(few).decide(away).verdict == "reject"
+
+
+def test_queries_of_a_single_product_fall_back_to_safe_thresholds_and_say_so() -> None:
+    table = a_table(5)
+    rows, asked = np.repeat(table.centroids[:1], 80, axis=0), [table.skus[0]] * 80
+    unknown = evidence(table, rows, asked, without_own=True)
+    found = calibrate([Kind(evidence(table, rows, asked), unknown)])
+    assert found.thresholds == SAFE
+    assert "single product" in found.fallback
 
 
 def test_a_product_left_out_is_unknown() -> None:

@@ -28,7 +28,7 @@ def test_a_product_on_white_is_a_packshot_and_a_crop_is_none() -> None:
 
 
 def test_staged_views_show_the_product_before_something_else() -> None:
-    views = staged(packshot(), np.random.default_rng(0))
+    views = list(staged(packshot(), np.random.default_rng(0)))
     assert len(views) == VIEWS
     assert sum(is_packshot(view) for view in views) <= 2
     for view in views:
@@ -37,7 +37,7 @@ def test_staged_views_show_the_product_before_something_else() -> None:
 
 
 def test_what_is_white_inside_a_product_belongs_to_it() -> None:
-    view = staged(packshot(), np.random.default_rng(0))[2]
+    view = list(staged(packshot(), np.random.default_rng(0)))[2]
     assert (view.min(axis=2) > 170).any()
 
 
