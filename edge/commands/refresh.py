@@ -83,10 +83,7 @@ def refresh_command(
         known = champion.catalogue.merged(read_catalogue(catalogue))
         work = (state[0] if state else store) / "challengers"
         challenge = _challenge(challenger, known, work, recipe)
-        arrivals = find_pictures(pictures)
-        for folder in state:
-            for sku, paths in settled_pictures(folder).items():
-                arrivals.setdefault(sku, []).extend(paths)
+        arrivals = _arrivals(pictures, state)
         outcome = refresh(
             champion,
             known,
@@ -100,9 +97,7 @@ def refresh_command(
         bundle = releases.publish(outcome.draft) if outcome.draft is not None else champion
         releases.take(outcome.taken)
         told = _reported(releases, bundle, outcome, arrivals)
-    except SettledError as error:
-        raise BadInput(str(error)) from error
-    except PROBLEMS as error:
+    except (SettledError, *PROBLEMS) as error:
         refuse(error)
     except KeyboardInterrupt:
         raise click.ClickException(
@@ -111,6 +106,15 @@ def refresh_command(
     for step in outcome.steps:
         say(f"{step.what}: {step.why}")
     show(told if as_json else {k: v for k, v in told.items() if k != "steps"}, as_json)
+
+
+def _arrivals(pictures: tuple[Path, ...], states: tuple[Path, ...]) -> dict[str, list[Path]]:
+    """Return what came in and what devices had settled. Raises PictureError, SettledError."""
+    arrivals = find_pictures(pictures)
+    for folder in states:
+        for sku, paths in settled_pictures(folder).items():
+            arrivals.setdefault(sku, []).extend(paths)
+    return arrivals
 
 
 def _reported(
