@@ -15,6 +15,7 @@ from rich.progress import track
 
 from edge.cli import BadInput
 from edge.commands.grouping import group_command
+from edge.commands.joining import join_command
 from edge.commands.refresh import refresh_command
 from edge.commands.training import check_command, export_command, train_command, watched
 from edge.commands.upkeep import remove
@@ -66,6 +67,7 @@ def models() -> None:
 
 models.add_command(remove)
 models.add_command(group_command)
+models.add_command(join_command)
 models.add_command(refresh_command)
 models.add_command(check_command)
 models.add_command(train_command)
