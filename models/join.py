@@ -27,7 +27,8 @@ _SHORT = 8
 def joined(bundles: Sequence[Bundle], bundle_id: str) -> Draft:
     """Return the draft of one bundle with all groups of others, in their order, without a router.
 
-    bundles: at least one. A group's name that two of them use becomes its bundle's id.
+    bundles: at least one. A group's name that two of them use becomes its bundle's id, or what its
+        folder is called where two ids are the same.
     Raises BundleError where a product is in two of them, or groups cannot be told apart by name.
     """
     _check_skus(bundles)
@@ -140,20 +141,20 @@ def _check_skus(bundles: Sequence[Bundle]) -> None:
 def _group_names(bundles: Sequence[Bundle]) -> list[dict[str, str]]:
     """Return the new name of each bundle's groups, all different. Raises BundleError."""
     used = Counter(group.name for bundle in bundles for group in bundle.groups)
+    titles = [bundle.bundle_id for bundle in bundles]
+    if len(set(titles)) < len(titles):
+        titles = [bundle.path.resolve().name for bundle in bundles]
     named = []
-    for bundle in bundles:
+    for bundle, title in zip(bundles, titles, strict=True):
         alone = len(bundle.groups) == 1
-        named.append({
-            g.name: g.name if used[g.name] == 1
-            else bundle.bundle_id if alone else f"{bundle.bundle_id}-{g.name}"
-            for g in bundle.groups
-        })  # fmt: skip
+        fresh = {g.name: title if alone else f"{title}-{g.name}" for g in bundle.groups}
+        named.append({name: name if used[name] == 1 else fresh[name] for name in fresh})
     counts = Counter(name for names in named for name in names.values())
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise BundleError(
             f"two groups would be called {twice[0]!r}: bundles whose groups have the same name "
-            "need ids that differ (a bundle has that of the folder it was trained in)"
+            "need ids that differ, or else folders that are called differently"
         )
     return named
 

@@ -200,6 +200,12 @@ def test_groups_that_share_a_network_carry_it_once(shop: Path, tmp_path: Path) -
     assert first.model is second.model
 
 
+def test_bundles_of_one_id_are_told_apart_by_their_folders(shop: Path, tmp_path: Path) -> None:
+    draft = replace(draft_of(load_bundle(shop / "fruit")), bundle_id="drinks")
+    parts = load_bundle(shop / "drinks"), write_bundle(tmp_path / "other", draft)
+    assert [group.name for group in joined(parts, "both").groups] == ["drinks", "other"]
+
+
 def test_what_cannot_be_joined_is_said_in_one_line(shop: Path, tmp_path: Path) -> None:
     def refused(*arguments: str | Path) -> str:
         names = ["models", "join", *arguments, "--out", tmp_path / "out"]
@@ -219,7 +225,7 @@ def test_what_cannot_be_joined_is_said_in_one_line(shop: Path, tmp_path: Path) -
     other = refused(drinks, fruit, "--pictures", shop / "train", "--router", tmp_path)
     assert "is none of the bundles that are joined" in other
     named = replace(draft_of(load_bundle(fruit)), bundle_id="drinks")
-    same = write_bundle(tmp_path / "same", named).path
+    same = write_bundle(tmp_path / "same" / "drinks", named).path
     assert "two groups would be called 'drinks'" in refused(drinks, same)
 
 
