@@ -242,7 +242,9 @@ def _challenged(
     told = {"champion": reached, "bar": {"accuracy": bar.accuracy, "selective": bar.selective}}
     if not reached["queries"]:
         return None, [Step(f"{group.name}: not judged", "the frozen test has none of its products")]
-    below = reached["accuracy"] < bar.accuracy or (reached["selective"] or 1.0) < bar.selective
+    # None of it is decided: then none of it is decided wrongly. A share of 0.0 is another matter.
+    decided_right = 1.0 if reached["selective"] is None else reached["selective"]
+    below = reached["accuracy"] < bar.accuracy or decided_right < bar.selective
     if not below:
         return None, [Step(f"{group.name}: model kept", "it reaches its bar", told)]
     try:
@@ -329,17 +331,19 @@ def _draft(
         licences={
             k: v for bundle in (champion, *trained.values()) for k, v in bundle.licences.items()
         },
-        provenance=_provenance(champion, trained),
+        provenance=_with_challengers(draft.provenance, trained),
         self_test=tests,
         files={**kept, **crops},
         routes=_routes(champion.routes, groups),
     )
 
 
-def _provenance(champion: Bundle, trained: Mapping[str, Bundle]) -> dict[str, Any]:
-    """Return how the bundle was made, and how each group's model was that took over since."""
+def _with_challengers(
+    provenance: Mapping[str, Any], trained: Mapping[str, Bundle]
+) -> dict[str, Any]:
+    """Return how a bundle was made, and how each group's model was that took over since."""
     since = {name: bundle.provenance for name, bundle in trained.items()}
-    told = dict(champion.provenance)
+    told = dict(provenance)
     return told | {"challengers": {**told.get("challengers", {}), **since}} if since else told
 
 
