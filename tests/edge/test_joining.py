@@ -14,8 +14,7 @@ from click.testing import CliRunner, Result
 
 from edge.cli import main
 from edge.embed import Recogniser, open_embedder
-from edge.enrolment import with_self_test
-from edge.gate import Verdict
+from edge.gate import Gate, Verdict
 from models.augment import MILD, changed
 from models.bundle import Bundle, BundleError, Group, Model, Routes, load_bundle
 from models.bundle_writer import Draft, draft_of, write_bundle
@@ -25,6 +24,7 @@ from models.join import joined
 from models.pictures import find_pictures, labelled, read_picture
 from models.router import with_margin
 from models.selftest import drawn
+from models.selftest import made as made_self_test
 from models.table import Thresholds, build_table
 from models.yardstick import MOST_LEAD
 from tests.cloud_sync.a_bundle import a_network
@@ -54,6 +54,7 @@ def a_group(folder: Path, bundle_id: str, numbers: range, seed: int) -> Bundle:
         if int(sku[1:]) in numbers:
             made = enrol(sku, [read_picture(path) for path in paths], embedder, table)
             table = table.with_products({sku: made.looks})
+    tests, crops = made_self_test(embedder, Gate(table, "all"), "all")
     draft = Draft(
         bundle_id=bundle_id,
         version=2,
@@ -61,9 +62,10 @@ def a_group(folder: Path, bundle_id: str, numbers: range, seed: int) -> Bundle:
         catalogue=Catalogue(Product(sku, sku.upper(), bundle_id) for sku in table.skus),
         licences={"small": f"free for {bundle_id}"},
         provenance={"seed": seed},
-        files={"licences/TERMS.txt": f"terms of {bundle_id}".encode()},
+        self_test=tests,
+        files={**crops, "licences/TERMS.txt": f"terms of {bundle_id}".encode()},
     )
-    return write_bundle(folder / bundle_id, with_self_test(draft, embedder))
+    return write_bundle(folder / bundle_id, draft)
 
 
 @pytest.fixture(scope="session")
