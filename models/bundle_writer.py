@@ -27,6 +27,7 @@ from models.bundle import (
     Bundle,
     BundleError,
     Group,
+    Model,
     Routes,
     load_bundle,
     safe_relative,
@@ -146,9 +147,8 @@ def _workplace(destination: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path, draft: Draft) -> None:
-    models = {group.model.name: group.model for group in draft.groups}
+    models = _models(draft)
     if draft.routes is not None:
-        models[draft.routes.model.name] = draft.routes.model
         (folder / ROUTER).mkdir()
         draft.routes.router.save(folder / ROUTER)
     (folder / "models").mkdir()
@@ -197,6 +197,17 @@ def _fill(folder: Path, draft: Draft) -> None:
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _models(draft: Draft) -> dict[str, Model]:
+    """Return the models by name. Raises BundleError where one name stands for two networks."""
+    used = [group.model for group in draft.groups]
+    used += [draft.routes.model] if draft.routes is not None else []
+    models: dict[str, Model] = {}
+    for model in used:
+        if models.setdefault(model.name, model).files != model.files:
+            raise BundleError(f"two models are called {model.name!r}: each needs a name of its own")
+    return models
 
 
 def _listing(folder: Path) -> dict[str, dict[str, Any]]:

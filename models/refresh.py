@@ -3,8 +3,8 @@
 New pictures come in, from providers and from settled review cases. What is new is enrolled;
 pictures of known products are added where the frozen test does not suffer; where a group is below
 its bar a challenger is trained and takes the champion's place only if it is better on the same
-test. What was done, and why, is told step by step. The trainer and the device's embedder are handed
-in.
+test. What was done, and why, is told step by step. The trainer (`edge/challenger.py` unless another
+is named) and the device's embedder are handed in.
 """
 
 from __future__ import annotations
@@ -23,37 +23,22 @@ from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
 from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue
 from models.enrol import enrol, looks_of
-from models.evaluate import Task, evaluate_task
 from models.groups import Groups
 from models.homes import Home, Homes
+from models.judging import Bar, Frozen, Pictures, figures_of, is_better
 from models.pictures import PictureError, read_picture
 from models.router import router_of
 from models.table import GroupTable, Looks, normalised
 from models.yardstick import MOST_LEAD
 
-Pictures = Mapping[str, Sequence[Path]]
+Challenge = Callable[[Group, Pictures], Group | Bundle | None]
 
 _FARTHER = 0.2
 """How much farther than its farthest anchor a new picture of a known product may lie."""
 
-_NOISE = 0.002
-"""Differences of a share smaller than this are none."""
 
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What a group must reach on the frozen test: top-1, and right of what is decided."""
-
-    accuracy: float = 0.91
-    selective: float = 0.99
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """The test that never changes: queries, and pictures of what is not sold."""
-
-    query: Pictures
-    unknown: Pictures = field(default_factory=dict)
+class NoChallenger(Exception):
+    """A challenger cannot be trained; the message says why, and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +46,14 @@ class Tools:
     """What the work is done with.
 
     opens: an embedder for a model. gate: the device's. challenge: trains a group anew from the
-    pictures of its products and returns it with a model and a table of its own, or None where it
-    could not; None where there is no trainer.
+    pictures of its products and returns it with a model and a table of its own, or a bundle that
+    has it as its first group, whose licences and provenance are then kept; None, or NoChallenger
+    raised, where it could not. None where there is no trainer.
     """
 
     opens: Callable[[Model], Embeds]
     gate: MakesGate
-    challenge: Callable[[Group, Pictures], Group | None] | None = None
+    challenge: Challenge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +91,14 @@ def refresh(
     """Take in what arrived and return what should follow the champion.
 
     arrivals: pictures by sku; those taken before, and those of the frozen test, are passed over.
-    training: further pictures a challenger may learn from.
+    training: further pictures a challenger may learn from, beside all that arrived, now or before.
     Raises what reading pictures and embedding raises, not for single broken pictures.
     """
     fresh, digests, steps = _fresh(arrivals, frozen, catalogue, taken)
     homes = _homes(champion, catalogue, fresh, tools, steps)
     digests -= {file_digest(p)[0] for s in fresh if s not in homes for p in fresh[s]}
     groups = list(champion.groups)
+    trained: dict[str, Bundle] = {}
     for number, group in enumerate(groups):
         embedder = tools.opens(group.model)
         own = {s: p for s, p in fresh.items() if homes.get(s) == group.name}
@@ -120,13 +107,17 @@ def refresh(
         steps += told
         group, told = _grown(group, known, catalogue, frozen, embedder, tools)
         steps += told
-        group, told = _challenged(
-            group, {**(training or {}), **own}, catalogue, frozen, bar, embedder, tools
-        )
+        material = _together(training or {}, arrivals)
+        challenger, told = _challenged(group, material, catalogue, frozen, bar, embedder, tools)
         steps += told
+        if isinstance(challenger, Bundle):
+            trained[group.name] = challenger
+            group = challenger.groups[0]
+        elif challenger is not None:
+            group = challenger
         groups[number] = group
     changed = any(a is not b for a, b in zip(groups, champion.groups, strict=True))
-    draft = _draft(champion, groups, catalogue, tools) if changed else None
+    draft = _draft(champion, groups, catalogue, trained, tools) if changed else None
     if draft is None:
         steps.append(Step("nothing published", "nothing is better than what there is"))
     return Refreshed(draft, steps, digests)
@@ -157,45 +148,11 @@ def _homes(
     return found
 
 
-def figures_of(
-    group: Group, catalogue: Catalogue, frozen: Frozen, embedder: Embeds, gate: MakesGate
-) -> dict[str, Any]:
-    """Return what a group reaches on the frozen test of its own products."""
-    known = set(group.table.skus)
-    query = {s: p for s, p in frozen.query.items() if s in known and s in catalogue}
-    unknown = {s: p for s, p in frozen.unknown.items() if s not in known}
-    task = Task(group.table, catalogue, {}, query, unknown, group.model.trained_skus)
-    found = evaluate_task(task, embedder, gate)
-    return {
-        "accuracy": found["accuracy"]["all"],
-        "selective": found["selective"]["accuracy"],
-        "coverage": found["selective"]["coverage"],
-        "unknown_accepted": found["unknown"]["false_accepts"],
-        "queries": found["counts"]["queries"],
-    }
-
-
-def is_better(new: Mapping[str, Any], old: Mapping[str, Any], *, strictly: bool) -> bool:
-    """Return whether new figures are better, or at least not worse, than old ones.
-
-    Better is a higher top-1 while no more of what is decided is wrong and no more of the unknown
-    is accepted.
-    """
-    if new["accuracy"] is None or old["accuracy"] is None:
-        return not strictly
-    gain = new["accuracy"] - old["accuracy"]
-    safe = all(
-        new[name] is None or old[name] is None or sign * (new[name] - old[name]) >= -_NOISE
-        for name, sign in (("selective", 1.0), ("unknown_accepted", -1.0))
-    )
-    return safe and (gain > _NOISE if strictly else gain >= -_NOISE)
-
-
 def _fresh(
     arrivals: Pictures, frozen: Frozen, catalogue: Catalogue, taken: frozenset[str]
 ) -> tuple[dict[str, list[Path]], frozenset[str], list[Step]]:
     """Return the pictures to take in, their digests, and what was passed over."""
-    test = {file_digest(p)[0] for paths in frozen.query.values() for p in paths}
+    test = _digests(frozen.query)
     found: dict[str, list[Path]] = {}
     digests: set[str] = set()
     steps, leaked = [], 0
@@ -204,7 +161,7 @@ def _fresh(
             steps.append(Step(f"{sku}: passed over", "not in the catalogue"))
             continue
         for path in paths:
-            digest = file_digest(path)[0]
+            digest = _digest(path)
             if digest in test:
                 leaked += 1
             elif digest not in taken and digest not in digests:
@@ -295,34 +252,66 @@ def _challenged(
     bar: Bar,
     embedder: Embeds,
     tools: Tools,
-) -> tuple[Group, list[Step]]:
-    """Train a challenger where the group is below its bar, and take it if it is better."""
+) -> tuple[Group | Bundle | None, list[Step]]:
+    """Train a challenger where the group is below its bar; return it if it is better."""
     reached = figures_of(group, catalogue, frozen, embedder, tools.gate)
     told = {"champion": reached, "bar": {"accuracy": bar.accuracy, "selective": bar.selective}}
     if not reached["queries"]:
-        return group, [
-            Step(f"{group.name}: not judged", "the frozen test has none of its products")
-        ]
+        return None, [Step(f"{group.name}: not judged", "the frozen test has none of its products")]
     # None of it is decided: then none of it is decided wrongly. A share of 0.0 is another matter.
     decided_right = 1.0 if reached["selective"] is None else reached["selective"]
     below = reached["accuracy"] < bar.accuracy or decided_right < bar.selective
     if not below:
-        return group, [Step(f"{group.name}: model kept", "it reaches its bar", told)]
-    if tools.challenge is None:
-        return group, [Step(f"{group.name}: model kept", "below its bar, but no trainer", told)]
-    own = {sku: paths for sku, paths in pictures.items() if sku in group.table.skus}
-    challenger = tools.challenge(group, own)
-    if challenger is None:
-        return group, [Step(f"{group.name}: model kept", "no challenger could be trained", told)]
-    lost = sorted(set(group.table.skus) - set(challenger.table.skus))
-    if lost:
-        why = f"the challenger does not know {lost[0]}"
-        return group, [Step(f"{group.name}: model kept", why, told)]
-    found = figures_of(challenger, catalogue, frozen, tools.opens(challenger.model), tools.gate)
+        return None, [Step(f"{group.name}: model kept", "it reaches its bar", told)]
+    try:
+        challenger = _trained(group, pictures, frozen, tools.challenge)
+    except NoChallenger as error:
+        return None, [Step(f"{group.name}: model kept", f"below its bar, but {error}", told)]
+    rival = challenger.groups[0] if isinstance(challenger, Bundle) else challenger
+    found = figures_of(rival, catalogue, frozen, tools.opens(rival.model), tools.gate)
     told["challenger"] = found
     if is_better(found, reached, strictly=True):
         return challenger, [Step(f"{group.name}: challenger takes over", "it is better", told)]
-    return group, [Step(f"{group.name}: champion stays", "the challenger is not better", told)]
+    return None, [Step(f"{group.name}: champion stays", "the challenger is not better", told)]
+
+
+def _trained(
+    group: Group, pictures: Pictures, frozen: Frozen, challenge: Challenge | None
+) -> Group | Bundle:
+    """Return a challenger that knows all the group's products. Raises NoChallenger."""
+    if challenge is None:
+        raise NoChallenger("no trainer")
+    test = _digests(frozen.query)
+    own = {
+        sku: kept
+        for sku, paths in pictures.items()
+        if sku in group.table.skus
+        and (kept := [path for path in paths if _digest(path) not in test])
+    }
+    challenger = challenge(group, own)
+    if challenger is None:
+        raise NoChallenger("no challenger could be trained")
+    rival = challenger.groups[0] if isinstance(challenger, Bundle) else challenger
+    lost = sorted(set(group.table.skus) - set(rival.table.skus))
+    if lost:
+        raise NoChallenger(f"the challenger does not know {lost[0]}")
+    return challenger
+
+
+def _together(*sources: Pictures) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for source in sources:
+        for sku, paths in source.items():
+            found.setdefault(sku, []).extend(paths)
+    return found
+
+
+def _digests(pictures: Pictures) -> set[str]:
+    return {_digest(path) for paths in pictures.values() for path in paths}
+
+
+def _digest(path: Path) -> str:
+    return file_digest(path.resolve())[0]
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[NDArray[np.uint8]], list[str]]:
@@ -335,7 +324,14 @@ def _read(paths: Sequence[Path]) -> tuple[list[NDArray[np.uint8]], list[str]]:
     return pictures, broken
 
 
-def _draft(champion: Bundle, groups: Sequence[Group], catalogue: Catalogue, tools: Tools) -> Draft:
+def _draft(
+    champion: Bundle,
+    groups: Sequence[Group],
+    catalogue: Catalogue,
+    trained: Mapping[str, Bundle],
+    tools: Tools,
+) -> Draft:
+    """Return the next version; trained: what new models came from, by their group's name."""
     known = {sku for group in groups for sku in group.table.skus}
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
     first = groups[0]
@@ -346,10 +342,23 @@ def _draft(champion: Bundle, groups: Sequence[Group], catalogue: Catalogue, tool
         draft,
         groups=groups,
         catalogue=champion.catalogue.merged(added),
+        licences={
+            k: v for bundle in (champion, *trained.values()) for k, v in bundle.licences.items()
+        },
+        provenance=_with_challengers(draft.provenance, trained),
         self_test=tests,
         files={**kept, **crops},
         routes=_routes(champion.routes, groups),
     )
+
+
+def _with_challengers(
+    provenance: Mapping[str, Any], trained: Mapping[str, Bundle]
+) -> dict[str, Any]:
+    """Return how a bundle was made, and how each group's model was that took over since."""
+    since = {name: bundle.provenance for name, bundle in trained.items()}
+    told = dict(provenance)
+    return told | {"challengers": {**told.get("challengers", {}), **since}} if since else told
 
 
 def _routes(routes: Routes | None, groups: Sequence[Group]) -> Routes | None:

@@ -59,10 +59,17 @@ LIGHT_MODELS = {
 }
 """What makes a bundle out of another without training: the device may, so that it can enrol."""
 
-ROOTS = ("edge.appliance", "edge.updates", "edge.commands", "edge.default_build", "edge.demo_store")
+ROOTS = (
+    "edge.appliance",
+    "edge.updates",
+    "edge.challenger",
+    "edge.commands",
+    "edge.default_build",
+    "edge.demo_store",
+)
 """Where parts are put together that do not know each other."""
 
-TRAINING_ROOTS = ("edge.default_build",)
+TRAINING_ROOTS = ("edge.challenger", "edge.default_build")
 
 LEDGER = {"edge.ledger", "edge.ledger_file", "edge.ledger_rows"}
 

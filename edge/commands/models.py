@@ -17,6 +17,7 @@ from rich.progress import track
 from edge.cli import BadInput
 from edge.commands.calibration import calibrate
 from edge.commands.grouping import group_command
+from edge.commands.joining import join_command
 from edge.commands.refresh import refresh_command
 from edge.commands.training import check_command, export_command, train_command, watched
 from edge.commands.upkeep import remove
@@ -68,6 +69,7 @@ def models() -> None:
 models.add_command(remove)
 models.add_command(calibrate)
 models.add_command(group_command)
+models.add_command(join_command)
 models.add_command(refresh_command)
 models.add_command(check_command)
 models.add_command(train_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,22 @@ from typing import Any
 import click
 
 from edge.cli import BadInput
+from edge.commands.training import watched
 from edge.commands.upkeep import PROBLEMS, bundle_option, json_option, refuse, say, show
 from edge.embed import Embedder, open_embedder
 from edge.gate import Gate
 from edge.settled import SettledError, settled_pictures
 from models.bundle import Bundle, Group, Model, load_bundle
 from models.bundle_writer import draft_of
-from models.catalogue import read_catalogue
+from models.catalogue import Catalogue, read_catalogue
+from models.judging import Bar, Frozen, Pictures
 from models.pictures import find_pictures
-from models.refresh import Bar, Frozen, Pictures, Refreshed, Tools, refresh
+from models.refresh import Challenge, NoChallenger, Refreshed, Tools, refresh
 from models.refresh_report import refresh_page
 from models.releases import Releases
 
 _PATH = click.Path(path_type=Path)
-Challenge = Callable[[Group, Pictures], Group | None]
+_NOBODY = "none"
 
 
 @click.command("refresh")
@@ -38,7 +39,9 @@ Challenge = Callable[[Group, Pictures], Group | None]
 @click.option("--training", multiple=True, type=_PATH, help="More a challenger may learn from.")
 @click.option("--accuracy", default=0.91, show_default=True, help="A group's bar: top-1.")
 @click.option("--selective", default=0.99, show_default=True, help="And right of the decided.")
-@click.option("--challenger", help="package.module:function that trains one; none if not given.")
+@click.option("--challenger", metavar="MODULE:FUNCTION",
+              help="Trains challengers, not the built-in trainer; none: nobody.")  # fmt: skip
+@click.option("--recipe", type=_PATH, help="TOML: how the built-in trainer trains.")
 @click.option("--keep", default=5, show_default=True, help="Old releases to keep.")
 @click.option("--back", is_flag=True, help="Only make the release before the current one count.")
 @json_option
@@ -54,14 +57,17 @@ def refresh_command(
     accuracy: float,
     selective: float,
     challenger: str | None,
+    recipe: Path | None,
     keep: int,
     back: bool,
     as_json: bool,
 ) -> None:
     """Take in new pictures and settled reviews; publish what is better on the frozen test.
 
-    New products are enrolled; pictures of known ones are added unless the test suffers; a group
-    below its bar gets a challenger. The first release is --bundle. Pictures are taken once.
+    New products are enrolled; pictures of known ones are added unless the test suffers; for a group
+    below its bar a challenger is trained (needs the train extra), in the first --state or else in
+    --releases, and takes over if it is better. The first release is --bundle. Pictures are taken
+    once. A refresh that was cut off goes on with its training.
 
     Example: shelfgate models refresh --releases r --catalogue c.csv --pictures in --query test
     """
@@ -74,30 +80,41 @@ def refresh_command(
         if catalogue is None or not query:
             raise BadInput("refresh needs --catalogue and --query, or --back")
         champion = releases.current() or releases.publish(draft_of(load_bundle(path)))
-        arrivals = find_pictures(pictures)
-        for folder in state:
-            for sku, paths in settled_pictures(folder).items():
-                arrivals.setdefault(sku, []).extend(paths)
+        known = champion.catalogue.merged(read_catalogue(catalogue))
+        work = (state[0] if state else store) / "challengers"
+        challenge = _challenge(challenger, known, work, recipe)
+        arrivals = _arrivals(pictures, state)
         outcome = refresh(
             champion,
-            champion.catalogue.merged(read_catalogue(catalogue)),
+            known,
             arrivals,
             Frozen(find_pictures(query), find_pictures(unknown)),
             Bar(accuracy, selective),
-            Tools(_Opened(), Gate, _challenge(challenger)),
+            Tools(_Opened(), Gate, challenge),
             taken=releases.taken(),
             training=find_pictures(training),
         )
         bundle = releases.publish(outcome.draft) if outcome.draft is not None else champion
         releases.take(outcome.taken)
         told = _reported(releases, bundle, outcome, arrivals)
-    except SettledError as error:
-        raise BadInput(str(error)) from error
-    except PROBLEMS as error:
+    except (SettledError, *PROBLEMS) as error:
         refuse(error)
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "stopped, nothing published; the same command goes on with its training"
+        ) from None
     for step in outcome.steps:
         say(f"{step.what}: {step.why}")
     show(told if as_json else {k: v for k, v in told.items() if k != "steps"}, as_json)
+
+
+def _arrivals(pictures: tuple[Path, ...], states: tuple[Path, ...]) -> dict[str, list[Path]]:
+    """Return what came in and what devices had settled. Raises PictureError, SettledError."""
+    arrivals = find_pictures(pictures)
+    for folder in states:
+        for sku, paths in settled_pictures(folder).items():
+            arrivals.setdefault(sku, []).extend(paths)
+    return arrivals
 
 
 def _reported(
@@ -128,9 +145,15 @@ class _Opened:
         return self._known[model.openvino]
 
 
-def _challenge(name: str | None) -> Challenge | None:
-    """Find the trainer by name. Raises BadInput."""
+def _challenge(
+    name: str | None, catalogue: Catalogue, work: Path, recipe: Path | None
+) -> Challenge | None:
+    """Return the trainer of that name, the built-in one for None. Raises BadInput."""
     if name is None:
+        return _built_in(catalogue, work, recipe)
+    if recipe is not None:
+        raise BadInput("--recipe is for the built-in trainer: give it without --challenger")
+    if name == _NOBODY:
         return None
     module, _, function = name.partition(":")
     try:
@@ -141,3 +164,17 @@ def _challenge(name: str | None) -> Challenge | None:
         raise BadInput(f"--challenger {name}: is no function")
     trainer: Challenge = found
     return trainer
+
+
+def _built_in(catalogue: Catalogue, work: Path, recipe: Path | None) -> Challenge:
+    """Return the built-in trainer, or what says which package it lacks. Raises BadInput."""
+    try:
+        from edge.challenger import Trainer, read_recipe
+    except ModuleNotFoundError as error:
+        lacks = f"training needs the package {error.name!r}: pip install 'shelfgate[train]'"
+
+        def refused(group: Group, pictures: Pictures) -> None:
+            raise NoChallenger(lacks)
+
+        return refused
+    return Trainer(catalogue, work, read_recipe(recipe), say, watched)

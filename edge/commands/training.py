@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge.cli import BadInput
 from models.bundle import BundleError
-from models.catalogue import CatalogueError, read_catalogue
+from models.catalogue import Catalogue, CatalogueError, read_catalogue
 from models.dataset import Report, check
 from models.pictures import PictureError, find_pictures
 
@@ -66,6 +66,7 @@ def _show(report: Report) -> None:
 @click.option("--catalogue", required=True, type=_PATH, help="CSV: sku, name, category, ...")
 @click.option("--pictures", required=True, multiple=True, type=_PATH, help="<sku>/*.jpg")
 @click.option("--val", multiple=True, type=_PATH, help="Pictures to measure with, never learnt.")
+@click.option("--category", multiple=True, help="Only products of these; all if not given.")
 @click.option("--out", required=True, type=_PATH, help="Folder for checkpoint and network.pt.")
 @click.option("--backbone", help="lite0, lite1, lite2, mobilenetv2, or a name of timm's; lite0.")
 @click.option("--weights", help="A file to start from, instead of the backbone's own.")
@@ -86,6 +87,7 @@ def train_command(
     catalogue: Path,
     pictures: tuple[Path, ...],
     val: tuple[Path, ...],
+    category: tuple[str, ...],
     out: Path,
     as_json: bool,
     **given: Any,
@@ -115,6 +117,9 @@ def train_command(
             if sku not in known:
                 raise CatalogueError(f"sku {sku!r} has pictures but is not in {catalogue}")
         held_back = find_pictures(val) if val else {}
+        if category:
+            learnt = _of_categories(learnt, known, category)
+            held_back = {sku: paths for sku, paths in held_back.items() if sku in learnt}
         recipe = recipe_from(given)
         with watched(recipe.passes) as watch:
             trained = training.train(learnt, out, recipe, val=held_back, watch=watch)
@@ -126,6 +131,20 @@ def train_command(
         ) from None
     result = {"network": str(out / training.NETWORK), "products": len(trained.skus)}
     click.echo(json.dumps(result | trained.recipe.as_plain()) if as_json else result["network"])
+
+
+def _of_categories(
+    pictures: dict[str, list[Path]], known: Catalogue, categories: tuple[str, ...]
+) -> dict[str, list[Path]]:
+    """Return the pictures of products of some categories. Raises CatalogueError."""
+    there = {known[sku].category for sku in pictures}
+    for category in categories:
+        if category not in there:
+            raise CatalogueError(
+                f"--category {category!r}: no product with pictures is of it; "
+                f"there are {', '.join(sorted(there))}"
+            )
+    return {sku: paths for sku, paths in pictures.items() if known[sku].category in categories}
 
 
 @click.command("export")

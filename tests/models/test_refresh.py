@@ -15,7 +15,8 @@ from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, load_bundl
 from models.bundle_writer import draft_of
 from models.catalogue import Catalogue, Product
 from models.enrol import enrol
-from models.refresh import Bar, Frozen, Pictures, Tools, grown_looks, is_better, refresh
+from models.judging import Bar, Frozen, Pictures, is_better
+from models.refresh import NoChallenger, Tools, grown_looks, refresh
 from models.refresh_report import refresh_page
 from models.releases import Releases
 from models.table import build_table, normalised
@@ -111,9 +112,9 @@ def test_pictures_that_make_the_test_worse_are_not_added(tmp_path: Path) -> None
     crops = [cv2.imread(str(p)) for p in pictures(tmp_path / "x", "teal", 40, first=200)]
     drawn, _ = grown_looks(table, row, ByColour().embed(crops))
     assert drawn is None  # so far off that they do not even come that far
-    worse = {"accuracy": 0.8, "selective": 1.0, "unknown_accepted": None}
-    better = {"accuracy": 0.9, "selective": 1.0, "unknown_accepted": None}
-    careless = {"accuracy": 0.95, "selective": 0.9, "unknown_accepted": None}
+    worse = {"accuracy": 0.8, "selective": 1.0, "coverage": 0.7, "unknown_accepted": None}
+    better = {**worse, "accuracy": 0.9}
+    careless = {**worse, "accuracy": 0.95, "selective": 0.9}
     assert is_better(better, worse, strictly=True)
     assert not is_better(worse, better, strictly=False)
     assert not is_better(careless, better, strictly=True)
@@ -172,6 +173,51 @@ def test_a_challenger_takes_over_only_if_it_is_better(
     assert told in whats(outcome.steps)
     assert asked == [["red"]]
     assert (outcome.draft is not None) == (trainer == "good")
+
+
+def test_a_challenger_learns_from_all_that_came_but_never_from_the_frozen_test(
+    tmp_path: Path,
+) -> None:
+    frozen = a_test(tmp_path, "red", "blue")
+    arrivals = {"red": pictures(tmp_path / "in", "red", 2), "blue": list(frozen.query["blue"])}
+    more = {"red": [*pictures(tmp_path / "more", "red", 1, first=20), *frozen.query["red"]]}
+    asked: dict[str, list[Path]] = {}
+
+    def challenge(group: Group, material: Pictures) -> Group | None:
+        asked.update({sku: list(paths) for sku, paths in material.items()})
+        raise NoChallenger("there are too few pictures")
+
+    champion = spoilt(a_champion(tmp_path))
+    tools = replace(TOOLS, challenge=challenge)
+    first = refresh(champion, CATALOGUE, arrivals, frozen, Bar(), tools)
+    outcome = refresh(
+        champion, CATALOGUE, arrivals, frozen, Bar(), tools, taken=first.taken, training=more
+    )
+    assert asked == {"red": [more["red"][0], *arrivals["red"]]}
+    assert outcome.steps[-2].why == "below its bar, but there are too few pictures"
+
+
+def test_the_licence_of_a_model_that_takes_over_is_kept(tmp_path: Path) -> None:
+    good = a_champion(tmp_path)
+    trained = replace(good, licences={"lite9": "free"}, provenance={"seed": 4})
+    champion = spoilt(good)
+    outcome = refresh(
+        champion, CATALOGUE, {}, a_test(tmp_path, "red", "blue"), Bar(),
+        replace(TOOLS, challenge=lambda group, material: trained),
+    )  # fmt: skip
+    assert outcome.draft is not None
+    assert outcome.draft.licences == {**champion.licences, "lite9": "free"}
+    assert outcome.draft.provenance == {**champion.provenance, "challengers": {"all": {"seed": 4}}}
+
+
+def test_a_model_that_asks_about_everything_is_not_better() -> None:
+    champion = {"accuracy": 0.8, "selective": 0.95, "coverage": 0.8, "unknown_accepted": None}
+    asks = {**champion, "accuracy": 0.9, "selective": None, "coverage": 0.0}
+    careful = {**champion, "accuracy": 0.9, "selective": 1.0, "coverage": 0.7}
+    careless = {**champion, "selective": 0.0, "coverage": 1.0}
+    assert not is_better(asks, champion, strictly=True)
+    assert is_better(careful, champion, strictly=True)
+    assert is_better(asks, careless, strictly=True)
 
 
 def test_a_product_goes_to_the_group_of_its_category(tmp_path: Path) -> None:

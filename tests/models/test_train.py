@@ -145,6 +145,25 @@ def test_a_folder_of_another_training_is_left_alone(shop: Path, tmp_path: Path) 
         train(pictures, tmp_path, recipe)
 
 
+@pytest.mark.slow
+def test_of_a_catalogue_only_some_categories_are_trained_on(shop: Path, tmp_path: Path) -> None:
+    rows = "".join(f"p{n},Product {n},{'Odd' if n % 2 else 'Even'}\n" for n in range(PRODUCTS))
+    (tmp_path / "c.csv").write_text("sku,name,category\n" + rows)
+    command = ["models", "train", "--catalogue", str(tmp_path / "c.csv"), "--scratch"]
+    command += ["--pictures", str(shop / "train"), "--out", str(tmp_path / "out")]
+    settings = (
+        "--backbone mobilenetv3_small_050 --side 56 --dim 16 --passes 1 --products 2 --each 2"
+    )
+    done = CliRunner().invoke(main, [*command, *settings.split(), "--category", "Odd"])
+    assert done.exit_code == 0, done.output
+    assert open_trained(tmp_path / "out" / NETWORK).skus == ("p1", "p3", "p5")
+    refused = CliRunner().invoke(main, [*command, "--category", "Strange"])
+    assert refused.exit_code == 2
+    assert "--category 'Strange': no product with pictures is of it; there are Even, Odd" in (
+        refused.stderr
+    )
+
+
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(RecipeError, match="multiple of 56"):
         Recipe(side=100)
