@@ -29,6 +29,9 @@ Crop = NDArray[np.uint8]
 MOST_LOST = 0.005
 """Share of the pictures that may be told apart no more; beyond it layers stay in floats."""
 
+MOST = 2000
+"""Pictures that a network is judged by; more take memory, and change what is found little."""
+
 _RANGES = 300
 """Pictures that ranges are taken from; more find no other ones."""
 
@@ -57,6 +60,21 @@ def export_int8(
     path = stem.with_suffix(".onnx")
     onnx.save_model(quantised(floats, crops, skus, most_lost=most_lost), str(path))
     return path
+
+
+def spread(skus: Sequence[str], most: int = MOST) -> list[int]:
+    """Return the places of at most so many pictures, of all products alike and in pairs.
+
+    skus: what each picture shows. In pairs, since a product's only picture judges nothing.
+    """
+    names, of = np.unique(skus, return_inverse=True)
+    turn = np.random.default_rng(0).permutation(len(names))
+    seen = np.zeros(len(names), int)
+    order = []
+    for place, product in enumerate(of):
+        order.append((seen[product] // 2, turn[product], place))
+        seen[product] += 1
+    return sorted(place for _, _, place in sorted(order)[:most])
 
 
 def quantised(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("nncf", reason="needs the train extra")
@@ -21,7 +23,7 @@ from models.bundle import INT8_TOLERANCE  # noqa: E402
 from models.crops import fitted  # noqa: E402
 from models.embedder import Embedder  # noqa: E402
 from models.export import as_onnx  # noqa: E402
-from models.quantise import Judge, embedded, export_int8, outside  # noqa: E402
+from models.quantise import Judge, embedded, export_int8, outside, spread  # noqa: E402
 from models.selftest import drawn  # noqa: E402
 from models.table import normalised  # noqa: E402
 
@@ -101,3 +103,26 @@ def test_a_product_with_a_single_picture_is_never_right_and_none_is_refused() ->
     assert Judge(rows, ["a", "a", "b"]).right(rows, range(3)) == [1.0, 1.0, 0.0]
     with pytest.raises(ValueError, match="two or more"):
         Judge(rows, ["a", "b", "c"])
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    most=st.integers(2, 40),
+    random=st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_judged_by_few_pictures_all_products_have_their_pairs(
+    counts: list[int], most: int, random: object
+) -> None:
+    shown = [f"p{number}" for number, count in enumerate(counts) for _ in range(count)]
+    random.shuffle(shown)  # type: ignore[attr-defined]
+    some = spread(shown, most)
+    assert some == sorted(set(some))
+    assert len(some) == min(most, len(shown))
+    taken = {sku: sum(shown[i] == sku for i in some) for sku in shown}
+    # None has three before all have two, or what they have.
+    if max(taken.values()) > 2:
+        assert all(taken[sku] >= min(2, shown.count(sku)) for sku in taken)
+    # One pair at most is cut in two by the limit.
+    alone = sum(taken[sku] % 2 and taken[sku] < shown.count(sku) for sku in taken)
+    assert alone <= 1
