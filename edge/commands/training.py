@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,7 @@ def train_command(
         from models.backbone import BackboneError
         from models.checkpoint import CheckpointError
         from models.losses import LossError
+        from models.processes import rank
         from models.recipe import RecipeError
         from models.train_data import TrainingDataError
     except ModuleNotFoundError as error:
@@ -116,7 +117,8 @@ def train_command(
                 raise CatalogueError(f"sku {sku!r} has pictures but is not in {catalogue}")
         held_back = find_pictures(val) if val else {}
         recipe = recipe_from(given)
-        with watched(recipe.passes) as watch:
+        # Of several processes the first one speaks for all.
+        with watched(recipe.passes) if rank() == 0 else nullcontext() as watch:
             trained = training.train(learnt, out, recipe, val=held_back, watch=watch)
     except (CatalogueError, PictureError, *problems) as error:
         raise BadInput(str(error)) from error
@@ -124,8 +126,12 @@ def train_command(
         raise click.ClickException(
             f"stopped; the same command goes on from the last pass in {out}"
         ) from None
-    result = {"network": str(out / training.NETWORK), "products": len(trained.skus)}
-    click.echo(json.dumps(result | trained.recipe.as_plain()) if as_json else result["network"])
+    if rank() > 0:
+        return
+    written = str(out / training.NETWORK)
+    recipe_used = trained.recipe.as_plain()
+    result = {"network": written, "products": len(trained.skus), "recipe": recipe_used}
+    click.echo(json.dumps(result) if as_json else written)
 
 
 @click.command("export")
@@ -155,6 +161,7 @@ def export_command(
     """
     try:
         from edge.default_build import bundle_trained
+        from models.backbone import BackboneError
         from models.checkpoint import CheckpointError
     except ModuleNotFoundError as error:
         raise click.ClickException(
@@ -172,7 +179,7 @@ def export_command(
             bits=int(bits),
             int8=int8,
         )
-    except (BundleError, CatalogueError, CheckpointError, PictureError) as error:
+    except (BackboneError, BundleError, CatalogueError, CheckpointError, PictureError) as error:
         raise BadInput(str(error)) from error
     result = {"bundle": str(out), "bundle_id": bundle.bundle_id, "products": len(bundle.catalogue)}
     click.echo(json.dumps(result) if as_json else f"{out}: {result['products']} products")
