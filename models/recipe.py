@@ -20,7 +20,7 @@ class Recipe:
 
     backbone: as for `models.backbone.open_trunk`; weights: a file for it, empty for its own.
     pretrained: start from ImageNet, or from nothing.
-    frozen_stages: so many leading stages stay as published.
+    frozen_stages: so many leading stages stay as published; all but the last where there are fewer.
     side, fit: how crops are brought to the network; dim: length of an embedding.
     colour_weight: what the colours count beside the trunk's features.
     project: whether the projection is trained too. Otherwise the trunk's own features are, and the

@@ -141,6 +141,22 @@ def test_a_file_of_weights_is_read_and_another_networks_refused(tmp_path: Path) 
             open_trunk("resnet18", weights=tmp_path / name, side=56)
 
 
+def test_published_statistics_stay_and_the_file_they_came_in_is_needed_no_more(
+    shop: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    source = timm.create_model("mobilenetv3_small_050", pretrained=False)
+    source.bn1.running_mean.uniform_(-1, 1)
+    torch.save(source.state_dict(), tmp_path / "own.pth")
+    recipe = replace(SCRATCH, backbone="mobilenetv3_small_050", pretrained=True, project=True)
+    train(find_pictures([shop]), tmp_path, replace(recipe, weights=str(tmp_path / "own.pth")))
+    (tmp_path / "own.pth").unlink()
+    network = open_trained(tmp_path / NETWORK).embedder.trunk.network
+    assert torch.equal(network.bn1.running_mean, source.bn1.running_mean)
+    assert torch.equal(network.conv_stem.weight, source.conv_stem.weight)  # frozen
+    assert not torch.equal(network.conv_head.weight, source.conv_head.weight)
+
+
 def test_a_network_that_was_trained_is_opened_without_the_weights_it_started_from() -> None:
     recipe = Recipe(backbone="mobilenetv2", weights="/nowhere/at/all.safetensors")
     blank = fresh_embedder(recipe, blank=True)
