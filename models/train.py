@@ -82,7 +82,8 @@ def train(
 
     val: pictures of the same or other products to measure with after each pass; never learnt from.
     watch: told of every batch. Goes on where an earlier call with the same recipe stopped.
-    Raises TrainingDataError, BackboneError, LossError, PictureError, CheckpointError.
+    Raises TrainingDataError, BackboneError, LossError, PictureError, CheckpointError; RecipeError
+    where out holds a checkpoint of settings that are not known.
     """
     recipe = recipe or Recipe()
     out.mkdir(parents=True, exist_ok=True)
@@ -246,6 +247,7 @@ class _Training:
             side,
             recipe.fit,
             recipe.harsh,
+            recipe.backgrounds,
             recipe.seed,
             recipe.workers,
         )
@@ -363,16 +365,22 @@ class _Training:
         checkpoint.save(self._out / CHECKPOINT, state)
 
     def _resume(self, path: Path, state: dict[str, Any]) -> None:
-        same = (state["recipe"], state["skus"]) == (self._recipe.as_plain(), list(self._pictures))
-        if not same:
+        # Settings that came later than the checkpoint have the values that were there before them.
+        settings = from_plain(state["recipe"]).as_plain()
+        if (settings, state["skus"]) != (self._recipe.as_plain(), list(self._pictures)):
             raise checkpoint.CheckpointError(
                 f"{path}: is of a training with other settings or products; "
                 "delete it to begin anew, or give another folder"
             )
-        self._learner.load_state_dict(state["learner"])
-        self._mean.load_state_dict(state["mean"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
+        try:
+            self._learner.load_state_dict(state["learner"])
+            self._mean.load_state_dict(state["mean"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._scaler.load_state_dict(state["scaler"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise checkpoint.CheckpointError(
+                f"{path}: does not fit the network as it is built now; delete it to begin anew"
+            ) from error
         torch.set_rng_state(state["random"])
         self._done = state["done"]
 

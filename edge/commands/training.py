@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.cli import BadInput
+from models.bad_input import a_number
 from models.bundle import BundleError
 from models.catalogue import CatalogueError, read_catalogue
 from models.dataset import Report, check
@@ -79,6 +80,8 @@ def _show(report: Report) -> None:
 @click.option("--each", type=int, help="K: pictures of each; 4.")
 @click.option("--rate", type=float, help="Learning rate of the last stage; 0.00025.")
 @click.option("--frozen", type=int, help="Leading stages that are left as they are; 3.")
+@click.option("--backgrounds", type=float, callback=a_number,
+              help="Share of the views put before another background; 0.")  # fmt: skip
 @click.option("--seed", type=int, help="Of everything that is drawn; 0.")
 @click.option("--workers", type=int, help="Processes that read pictures; 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 
 from edge.cli import main  # noqa: E402
+from models import checkpoint  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
@@ -200,9 +201,25 @@ def test_a_folder_of_another_training_is_left_alone(shop: Path, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="other settings"):
         train(pictures, tmp_path, from_plain(recipe.as_plain() | {"dim": 8}))
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    checkpoint.save(tmp_path / CHECKPOINT, {**state, "mean": {}})
+    with pytest.raises(CheckpointError, match="built now"):
+        train(pictures, tmp_path, recipe)
     (tmp_path / CHECKPOINT).write_bytes(before[:1000])
     with pytest.raises(CheckpointError, match="delete it"):
         train(pictures, tmp_path, recipe)
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_goes_on(shop: Path, tmp_path: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    recipe = from_plain(TINY.as_plain() | {"passes": 1})
+    train(pictures, tmp_path, recipe)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    del state["recipe"]["backgrounds"]
+    checkpoint.save(tmp_path / CHECKPOINT, state)
+    seen: list[int] = []
+    train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: seen.append(n))
+    assert seen == []
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
