@@ -37,6 +37,13 @@ _RANGES = 300
 
 _AT_ONCE = 8
 
+_FEWEST_CONVOLUTIONS = 2
+"""One alone cuts pictures into the tokens of a transformer."""
+
+
+class QuantiseError(ValueError):
+    """A network cannot compute in 8 bits, or nothing tells what that costs."""
+
 
 def export_int8(
     embedder: nn.Module,
@@ -52,11 +59,17 @@ def export_int8(
     network will see, several of each product, none of which it was trained on; skus: what they
     show. most_lost: how much smaller the share of them may become that lie nearest to the middle of
     their product.
-    Raises ValueError where no product has two crops, which tells nothing.
+    Raises QuantiseError where no product has two crops, which tells nothing, and for a network that
+    hardly has convolutions.
     """
     embedder.eval()
     fold_batch_norms(embedder)
     floats = as_onnx(embedder, crops[0].shape[0])
+    if sum(node.op_type == "Conv" for node in floats.graph.node) < _FEWEST_CONVOLUTIONS:
+        raise QuantiseError(
+            "this network is not one of convolutions, and only those compute in 8 bits: "
+            "leave its arithmetic in floats"
+        )
     path = stem.with_suffix(".onnx")
     onnx.save_model(quantised(floats, crops, skus, most_lost=most_lost), str(path))
     return path
@@ -152,11 +165,11 @@ class Judge:
     def __init__(self, rows: NDArray[np.float32], skus: Sequence[str]) -> None:
         """Take (N, D) embeddings by the network in floats, and what they show.
 
-        Raises ValueError where no product has two.
+        Raises QuantiseError where no product has two.
         """
         names, self._of, self._counts = np.unique(skus, return_inverse=True, return_counts=True)
         if self._counts.max() < 2:
-            raise ValueError("INT8 needs two or more pictures of some product to be judged by")
+            raise QuantiseError("INT8 needs two or more pictures of some product to be judged by")
         self._sums = np.zeros((len(names), rows.shape[1]), np.float32)
         np.add.at(self._sums, self._of, rows)
         self._middles, self._rows = normalised(self._sums), rows

@@ -166,10 +166,12 @@ def export_command(
         from edge.default_build import bundle_trained
         from models.backbone import BackboneError
         from models.checkpoint import CheckpointError
+        from models.quantise import QuantiseError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"exporting needs the package {error.name!r}: pip install 'shelfgate[train]'"
         ) from error
+    problems = (BackboneError, BundleError, CheckpointError, QuantiseError)
     console = Console(stderr=True)
     try:
         bundle = bundle_trained(
@@ -182,7 +184,7 @@ def export_command(
             bits=int(bits),
             int8=int8,
         )
-    except (BackboneError, BundleError, CatalogueError, CheckpointError, PictureError) as error:
+    except (CatalogueError, PictureError, *problems) as error:
         raise BadInput(str(error)) from error
     result = {"bundle": str(out), "bundle_id": bundle.bundle_id, "products": len(bundle.catalogue)}
     click.echo(json.dumps(result) if as_json else f"{out}: {result['products']} products")

@@ -23,7 +23,14 @@ from models.bundle import INT8_TOLERANCE  # noqa: E402
 from models.crops import fitted  # noqa: E402
 from models.embedder import Embedder  # noqa: E402
 from models.export import as_onnx  # noqa: E402
-from models.quantise import Judge, embedded, export_int8, outside, spread  # noqa: E402
+from models.quantise import (  # noqa: E402
+    Judge,
+    QuantiseError,
+    embedded,
+    export_int8,
+    outside,
+    spread,
+)
 from models.selftest import drawn  # noqa: E402
 from models.table import normalised  # noqa: E402
 
@@ -89,6 +96,15 @@ def test_of_a_graph_without_convolutions_nothing_is_touched() -> None:
     step = onnx.helper.make_node("Relu", ["a"], ["b"], name="relu")
     graph = onnx.helper.make_graph([step], "none", [], [])
     assert outside(graph) == ["relu"]
+
+
+def test_a_network_of_tokens_is_refused_rather_than_left_in_floats_unsaid(tmp_path: Path) -> None:
+    trunk = open_trunk("vit_tiny_patch16_224", pretrained=False, side=56)
+    crops = [fitted(drawn(number), 56, "letterbox") for number in (0, 0, 1)]
+    network = Embedder(trunk, 16, colour_weight=1.0)
+    with pytest.raises(QuantiseError, match="not one of convolutions"):
+        export_int8(network, tmp_path / "small", crops, ["a", "a", "b"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_picture_is_judged_by_the_others_of_its_product() -> None:
