@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models import checkpoint
 from models.backbone import Trunk, open_trunk
 from models.embedder import Embedder
+from models.features import embedded_batches, nearest_is_alike
 from models.folding import fold_batch_norms, fold_in_training
 from models.losses import Objective
 from models.processes import Processes, processes
@@ -33,7 +34,6 @@ from models.train_log import TrainLog
 from models.whitening import Streamed, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
-Crops = Sequence[NDArray[np.uint8]]
 Watch = Callable[[int, int, int, float], None]
 """Told after every batch: the pass, the batch, batches in a pass, the loss so far."""
 
@@ -42,8 +42,6 @@ NETWORK = "network.pt"
 _SHRINKAGE = 0.3
 _PROXY_RATE = 8.0
 _LEAST_RATE = 0.01
-_FEATURES_AT_ONCE = 32
-_COMPARED_AT_ONCE = 256
 
 log = logging.getLogger(__name__)
 
@@ -141,39 +139,6 @@ def fresh_embedder(recipe: Recipe, *, folded: bool = True, blank: bool = False) 
     )
     trunk.freeze(recipe.frozen_stages)
     return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight)
-
-
-def embedded(
-    function: Callable[[Tensor], Tensor], crops: Crops, device: torch.device | None = None
-) -> NDArray[np.float32]:
-    """Return what a function of (B, S, S, 3) uint8 crops gives for all of them: (N, F)."""
-    return np.concatenate(list(embedded_batches(function, crops, device)))
-
-
-def embedded_batches(
-    function: Callable[[Tensor], Tensor], crops: Crops, device: torch.device | None = None
-) -> Iterator[NDArray[np.float32]]:
-    """Yield what `embedded` returns a few rows at a time, of crops that are read as they come."""
-    for start in range(0, len(crops), _FEATURES_AT_ONCE):
-        some = range(start, min(start + _FEATURES_AT_ONCE, len(crops)))
-        batch = torch.from_numpy(np.stack([crops[i] for i in some])).to(device)
-        with torch.inference_mode():
-            rows = function(batch).float().cpu().numpy()
-        yield rows
-
-
-def nearest_is_alike(rows: NDArray[np.float32], skus: NDArray[np.str_]) -> float:
-    """Return the share of (N, F) rows whose nearest other one is of the same of N skus.
-
-    rows: of length 1. So many are compared at once that memory grows with N, not with N x N.
-    """
-    right = 0
-    for start in range(0, len(rows), _COMPARED_AT_ONCE):
-        some = np.arange(start, min(start + _COMPARED_AT_ONCE, len(rows)))
-        alike = rows[some] @ rows.T
-        alike[some - start, some] = -2.0
-        right += int((skus[alike.argmax(axis=1)] == skus[some]).sum())
-    return right / len(rows)
 
 
 class _Training:

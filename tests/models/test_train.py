@@ -23,6 +23,7 @@ from models import checkpoint  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
+from models.features import embedded, embedded_batches, nearest_is_alike  # noqa: E402
 from models.losses import Term  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
 from models.recipe import Recipe, RecipeError, from_plain  # noqa: E402
@@ -30,9 +31,6 @@ from models.selftest import drawn  # noqa: E402
 from models.train import (  # noqa: E402
     CHECKPOINT,
     NETWORK,
-    embedded,
-    embedded_batches,
-    nearest_is_alike,
     open_trained,
     train,
 )
