@@ -9,8 +9,9 @@ from pathlib import Path
 from edge.embed import Embedder, open_embedder
 from edge.gate import Gate
 from edge.rehearsal import drawn_store
-from models.bundle import Bundle, Model
-from models.catalogue import Catalogue, Product, read_catalogue
+from models.backbone import LITE
+from models.bundle import DEFAULT_BUNDLE, Bundle, Model
+from models.catalogue import Catalogue, CatalogueError, Product, read_catalogue
 from models.default import (
     GROUP,
     Material,
@@ -31,6 +32,8 @@ CALIBRATED_SEEDS = range(9100, 9108)
 _PRICES = {"Packages": 2490, "Fruit": 1290, "Vegetables": 990}
 _LICENCE = Path(__file__).parents[1] / "LICENSE"
 """The same Apache-2.0 text the trunk's weights are under."""
+
+_LICENCE_NAME = "EfficientNet-Lite.Apache-2.0.txt"
 
 
 def build(
@@ -62,7 +65,7 @@ def build(
         drawn=drawn,
         stores=[_store(seed) for seed in CALIBRATED_SEEDS],
         packshots=_of(find_pictures([grocery / "iconic"]), train),
-        licences={"EfficientNet-Lite.Apache-2.0.txt": _LICENCE.read_bytes()},
+        licences={_LICENCE_NAME: _LICENCE.read_bytes()},
     )
     return build_default(
         destination,
@@ -91,19 +94,21 @@ def bundle_trained(
 
     network: what `models train` left. val: pictures to calibrate with, not among the others.
     bits, int8: as in `models.default_settings.Settings`.
-    Raises CheckpointError, and what reading pictures raises.
+    Raises CheckpointError, BackboneError, CatalogueError, and PictureError where pictures of
+    products it was trained on are missing or too few.
     """
     trained = open_trained(network)
+    train = _of(pictures, trained.skus)
     material = Material(
         catalogue=catalogue,
-        train={sku: paths for sku, paths in pictures.items() if sku in trained.skus},
-        val={sku: paths for sku, paths in val.items() if sku in trained.skus},
+        train=train,
+        val=_of(val, train),
         drawn={},
         stores=[],
-        licences={},
+        licences=_licences(trained.recipe),
     )
-    if not material.train:
-        raise PictureError(f"none of the pictures is of a product {network} was trained on")
+    _check(material, network, int8=int8)
+    _say_what_is_left_out(trained.skus, pictures, say)
     return bundle_of(
         destination,
         trained.embedder,
@@ -114,6 +119,48 @@ def bundle_trained(
         say,
         bundle_id=network.resolve().parent.name,
     )
+
+
+def _check(material: Material, network: Path, *, int8: bool) -> None:
+    """Raise PictureError or CatalogueError where a bundle cannot be made of the material."""
+    if not material.train:
+        raise PictureError(f"none of the pictures is of a product {network} was trained on")
+    if not material.val:
+        raise PictureError(
+            f"none of the pictures to calibrate with is of a product {network} was trained on "
+            "and there are pictures of to enrol"
+        )
+    for sku in material.train:
+        if sku not in material.catalogue:
+            raise CatalogueError(f"sku {sku!r} has pictures but is not in the catalogue")
+    if int8 and max(map(len, material.val.values())) < 2:
+        raise PictureError(
+            "what 8 bits cost is judged by two or more pictures of a product to calibrate with: "
+            "there is no such product"
+        )
+
+
+def _say_what_is_left_out(
+    skus: Sequence[str], pictures: Pictures, say: Callable[[str], None]
+) -> None:
+    """Name the products with pictures that the network was not trained on, and the other way."""
+    others = [sku for sku in pictures if sku not in skus]
+    if others:
+        say(f"not trained on, to be enrolled afterwards: {', '.join(others)}")
+    missing = [sku for sku in skus if sku not in pictures]
+    if missing:
+        say(f"trained on, but without pictures to enrol: {', '.join(missing)}")
+
+
+def _licences(recipe: Recipe) -> dict[str, bytes]:
+    """Return the text that the weights which a training started from are under, by file name.
+
+    Weights from a file or from timm come without one; the manifest says where they are from.
+    """
+    if not recipe.pretrained or recipe.weights or recipe.backbone not in LITE:
+        return {}
+    # The shipped bundle's own copy, since an installed package has no LICENSE beside it.
+    return {_LICENCE_NAME: (DEFAULT_BUNDLE / "licences" / _LICENCE_NAME).read_bytes()}
 
 
 def _of_one(recipe: Recipe, *, bits: int, int8: bool) -> Settings:

@@ -1,152 +1,97 @@
 """Networks that embeddings start from, in stages that can be frozen and tuned, alone or together.
 
 EfficientNet-Lite0 to 2 as published by Google (Apache-2.0), whose ImageNet weights come as registry
-packages; MobileNetV2 from a file; any other by its name in timm. Needs the `train` extra.
+packages; MobileNetV2 from a file; any other by its name in timm (`models.timm_trunk`). Needs the
+`train` extra.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import pickle
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 
 from models.folding import fold_batch_norms
+from models.timm_trunk import licence_of, one_line, open_timm
+from models.trunk import BackboneError, Ensemble, Trunk
+
+__all__ = ["LITE", "MOBILENET", "BackboneError", "Ensemble", "Trunk", "licence", "open_trunk"]
 
 LITE = {name: f"tf_efficientnet_{name}" for name in ("lite0", "lite1", "lite2")}
 MOBILENET = "mobilenetv2"
 
 
-class BackboneError(Exception):
-    """A network is not known, or weights do not fit it."""
-
-
-class Trunk(nn.Module):
-    """Stages in order; the mean over the last map is the feature.
-
-    length: of the feature. From images (B, 3, H, W) in [-1, 1] to (B, length).
-    """
-
-    def __init__(
-        self, stages: Sequence[nn.Module], length: int, *, published: bool = False
-    ) -> None:
-        """Take stages, each from one (B, C, H, W) map to the next.
-
-        published: the weights come from elsewhere; statistics of batch norms then stay as they are.
-        """
-        super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.length = length
-        self.published = published
-
-    def train(self, mode: bool = True) -> Trunk:
-        """Go into training mode, but for batch norms that came with statistics of their own."""
-        super().train(mode)
-        if self.published:
-            for part in self.modules():
-                if isinstance(part, nn.BatchNorm2d):
-                    part.eval()
-        return self
-
-    def freeze(self, count: int) -> None:
-        """Keep the first count stages as they are. Raises BackboneError if there are fewer."""
-        if count >= len(self.stages):
-            raise BackboneError(f"{count} stages to freeze, the network has {len(self.stages)}")
-        self.stages[:count].requires_grad_(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return features, none negative: (B, length)."""
-        for stage in self.stages:
-            images = stage(images)
-        return torch.relu(images.mean(dim=(2, 3)))
-
-
-class Ensemble(nn.Module):
-    """Trunks that look at the same images side by side, each with an eye of its own.
-
-    What one overlooks another sees, above all in newcomers, which none was trained on.
-    """
-
-    def __init__(self, trunks: Sequence[Trunk]) -> None:
-        """Take one trunk or more."""
-        super().__init__()
-        self.trunks = nn.ModuleList(trunks)
-        self.length = sum(trunk.length for trunk in trunks)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the features of all, none negative: (B, length)."""
-        return torch.cat([trunk(images) for trunk in self.trunks], dim=1)
-
-
 def open_trunk(
-    name: str, *, pretrained: bool = True, weights: Path | None = None, folded: bool = True
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    folded: bool = True,
+    side: int | None = None,
+    blank: bool = False,
 ) -> Trunk:
     """Return a network by name.
 
     name: lite0, lite1, lite2, mobilenetv2, or what timm calls a network.
     pretrained: start from ImageNet. Otherwise the weights are random.
-    folded: fold the batch norms of a pretrained network into its convolutions. Training is better
-        done without: a folded weight is of any size, and a step of Adam's of one.
+    folded: fold the batch norms of a pretrained Lite network into its convolutions. Training is
+        better done without: a folded weight is of any size, and a step of Adam's of one.
     weights: a file to read them from; for `mobilenetv2` it is needed.
+    side: pixels a side of the images, for networks of timm that must know.
+    blank: leave the weights random all the same, since others are put in their place; nothing is
+        read or downloaded.
     Raises BackboneError.
     """
     if name in LITE:
         network = timm.create_model(LITE[name], pretrained=False, num_classes=0)
-        if pretrained:
+        if pretrained and not blank:
             _load_published(network, weights or _packaged(name))
     elif name == MOBILENET:
         network = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
         if pretrained:
-            return _trunk(_load_folded(network, weights), published=True)
+            fold_batch_norms(network.eval())
+            if not blank:
+                _load_folded(network, weights)
+    elif timm.is_model(name):
+        return open_timm(name, side, pretrained=pretrained, weights=weights, blank=blank)
     else:
-        network = _from_timm(name, pretrained, weights)
+        raise BackboneError(
+            f"no network {name!r}: there are {', '.join([*LITE, MOBILENET])}, and those of timm"
+        )
     if pretrained and folded:
         fold_batch_norms(network.eval())
     return _trunk(network, published=pretrained)
 
 
+def licence(name: str, *, pretrained: bool, given: bool) -> str:
+    """Return what the weights of a network are under, in a line.
+
+    given: they were started from a file that the user named.
+    """
+    if not pretrained:
+        return "trained from random weights: the weights are your own"
+    if name == MOBILENET:
+        return "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"
+    if given:
+        return "as the file's that its weights were started from"
+    if name in LITE:
+        return f"Apache-2.0 (EfficientNet-{name.capitalize()} weights, Google; changed by us)"
+    stated = licence_of(name) or "as their publisher states it"
+    return f"{stated} (weights of {name} from timm; changed by us)"
+
+
 def _trunk(network: Any, *, published: bool) -> Trunk:
-    """Cut a network of timm into stages."""
-    if isinstance(network, EfficientNet):
-        stem = nn.Sequential(network.conv_stem, network.bn1)
-        head = nn.Sequential(network.conv_head, network.bn2)
-        stages = [stem, *network.blocks, head]
-        return Trunk(stages, network.num_features, published=published)
-    return Trunk([_Whole(network)], network.num_features, published=published)
-
-
-class _Whole(nn.Module):
-    """A network whose stages are not known, as one."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.network.forward_features(images)
-        return found
-
-
-def _from_timm(name: str, pretrained: bool, weights: Path | None) -> Any:
-    if name not in timm.list_models():
-        raise BackboneError(
-            f"no network {name!r}: there are {', '.join([*LITE, MOBILENET])}, and those of timm"
-        )
-    try:
-        network = timm.create_model(
-            name, pretrained=pretrained and weights is None, num_classes=0, global_pool=""
-        )
-        if pretrained and weights is not None:
-            timm.models.load_checkpoint(network, str(weights), strict=False)
-    except (OSError, RuntimeError) as error:
-        raise BackboneError(f"{name}: weights cannot be had: {error}") from error
-    return network
+    """Cut an EfficientNet of timm, or what is built like one, into stages."""
+    stem = nn.Sequential(network.conv_stem, network.bn1)
+    head = nn.Sequential(network.conv_head, network.bn2)
+    return Trunk([stem, *network.blocks, head], network.num_features, published=published)
 
 
 def _packaged(name: str) -> Path:
@@ -161,26 +106,27 @@ def _packaged(name: str) -> Path:
 
 
 def _load_published(network: nn.Module, path: Path) -> None:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    missing, unexpected = network.load_state_dict(_timm_names(state, network), strict=False)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing, unexpected = network.load_state_dict(_timm_names(state, network), strict=False)
+    except (OSError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        raise BackboneError(f"{path}: does not fit: {one_line(error)}") from error
     if missing or unexpected:
         raise BackboneError(f"{path}: does not fit: missing {missing}, unexpected {unexpected}")
 
 
-def _load_folded(network: nn.Module, path: Path | None) -> nn.Module:
+def _load_folded(network: nn.Module, path: Path | None) -> None:
     """Read convolutions with their batch norms folded in, numbered in the order they run."""
     if path is None:
         raise BackboneError(f"{MOBILENET}: name the file with its weights")
-    fold_batch_norms(network.eval())
     try:
         state = load_file(path)
         convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
         for number, convolution in enumerate(convolutions):
             part = {k: state[f"conv{number}.{k}"].float() for k in ("weight", "bias")}
             convolution.load_state_dict(part)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise BackboneError(f"{path}: does not fit: {error}") from error
-    return network
+    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
+        raise BackboneError(f"{path}: does not fit: {one_line(error)}") from error
 
 
 def _timm_names(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:

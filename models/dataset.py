@@ -1,7 +1,7 @@
 """A data set of pictures by product: find what is wrong with it before a training does.
 
 Every problem names what it is about and what to do. Pictures are read one at a time; what is kept
-of each is 64 bits. Called by `shelfgate models check` and before a training.
+of each is 64 bits. Called by `shelfgate models check`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ class Flaw(StrEnum):
     NO_PICTURES = "no pictures"
     NOT_IN_CATALOGUE = "not in the catalogue"
     TOO_FEW = "too few pictures"
+    NONE_TO_TRAIN = "no pictures to train on"
     TWO_PRODUCTS = "same picture under two products"
     TWO_SPLITS = "same picture in two splits"
     TWICE = "same picture twice"
+
+
+_HARMLESS = (Flaw.TWICE, Flaw.TOO_FEW, Flaw.TINY, Flaw.NO_PICTURES, Flaw.NONE_TO_TRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Problem:
     @property
     def serious(self) -> bool:
         """Whether training with it would be wrong, rather than worse."""
-        return self.flaw not in (Flaw.TWICE, Flaw.TOO_FEW, Flaw.TINY, Flaw.NO_PICTURES)
+        return self.flaw not in _HARMLESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,14 @@ def check(catalogue: Catalogue, splits: Mapping[str, Pictures]) -> Report:
     seen: list[_Seen] = []
     for split, pictures in splits.items():
         for sku, path in labelled(pictures):
-            found = _read(split, sku, path)
-            if isinstance(found, Problem):
-                problems.append(found)
-            if isinstance(found, _Seen):
-                seen.append(found)
+            try:
+                picture = read_picture(path)
+            except PictureError as error:
+                advice = "replace it, or delete it"
+                problems.append(Problem(Flaw.UNREADABLE, str(error), advice))
+                continue
+            problems += _of_size(path, picture)
+            seen.append(_Seen(split, sku, path, perceptual_hash(picture)))
     problems += _of_products(catalogue, splits)
     problems += _doubles(seen)
     skus = {sku for pictures in splits.values() for sku in pictures}
@@ -115,16 +122,11 @@ def perceptual_hash(picture: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _read(split: str, sku: str, path: Path) -> _Seen | Problem:
-    try:
-        picture = read_picture(path)
-    except PictureError as error:
-        return Problem(Flaw.UNREADABLE, str(error), "replace it, or delete it")
+def _of_size(path: Path, picture: NDArray[np.uint8]) -> Iterator[Problem]:
     if min(picture.shape[:2]) < SMALLEST:
         size = f"{picture.shape[1]} x {picture.shape[0]} pixels"
         advice = f"take a larger one; {SMALLEST} pixels a side are the least"
-        return Problem(Flaw.TINY, f"{path}: {size}", advice)
-    return _Seen(split, sku, path, perceptual_hash(picture))
+        yield Problem(Flaw.TINY, f"{path}: {size}", advice)
 
 
 def _of_products(catalogue: Catalogue, splits: Mapping[str, Pictures]) -> Iterator[Problem]:
@@ -134,6 +136,10 @@ def _of_products(catalogue: Catalogue, splits: Mapping[str, Pictures]) -> Iterat
     for sku in sorted(set(catalogue) - skus):
         yield Problem(Flaw.NO_PICTURES, f"{sku}: in the catalogue", "take some, or take it out")
     first = next(iter(splits.values()), {})
+    for sku in sorted(skus - set(first)):
+        others = ", ".join(split for split, pictures in splits.items() if sku in pictures)
+        advice = "take some, or let it be one that is only enrolled"
+        yield Problem(Flaw.NONE_TO_TRAIN, f"{sku}: has pictures in {others} only", advice)
     for sku, paths in first.items():
         if len(paths) < FEWEST:
             yield Problem(
@@ -148,10 +154,10 @@ def _doubles(seen: Sequence[_Seen]) -> Iterator[Problem]:
         what = f"{one.path} and {other.path}"
         if one.sku != other.sku:
             yield Problem(Flaw.TWO_PRODUCTS, what, "keep the one that is labelled rightly")
-        elif one.split != other.split:
+        if one.split != other.split:
             advice = f"delete one: {one.split} and {other.split} must not share pictures"
             yield Problem(Flaw.TWO_SPLITS, what, advice)
-        else:
+        elif one.sku == other.sku:
             yield Problem(Flaw.TWICE, what, "delete one")
 
 

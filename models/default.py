@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models import calibrate, selftest
 from models.asks import Embeds, MakesGate
 from models.augment import HARSH, changed
-from models.backbone import LITE, MOBILENET, Ensemble, Trunk, open_trunk
+from models.backbone import Ensemble, Trunk, licence, open_trunk
 from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, Bundle, Group, Model
 from models.bundle_writer import Draft, write_bundle
 from models.catalogue import Catalogue
@@ -35,12 +35,12 @@ from models.export import export_onnx
 from models.packshots import with_gap
 from models.pictures import labelled, read_picture
 from models.provenance import code_version, data_digest
-from models.quantise import export_int8
+from models.quantise import export_int8, spread
 from models.recipe import Recipe
 from models.table import SAFE, GroupTable, Looks, build_table
 from models.train import Trained, Watch, trained_once
 from models.train_data import plain
-from models.whitening import Labelled, Projection, fit_projection
+from models.whitening import Projection, Streamed, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
 Crops = Mapping[str, Sequence[NDArray[np.uint8]]]
@@ -49,11 +49,6 @@ Says = Callable[[str], None]
 GROUP = "all"
 _HARSH_VIEWS = 2
 """Of each picture that thresholds are found with."""
-
-_LICENCES = {
-    name: f"Apache-2.0 (EfficientNet-{name.capitalize()} weights, Google; changed by us)"
-    for name in LITE
-} | {MOBILENET: "Apache-2.0 (MobileNetV2 weights, Google; changed by us)"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,8 +151,10 @@ def bundle_of(
             groups=[Group(GROUP, model, table)],
             catalogue=Catalogue(material.catalogue[sku] for sku in table.skus),
             licences={
-                backbone: _LICENCES.get(backbone, "as its weights were given")
-                for backbone in settings.backbones
+                recipe.backbone: licence(
+                    recipe.backbone, pretrained=recipe.pretrained, given=bool(recipe.weights)
+                )
+                for recipe in settings.recipes
             },
             provenance=_provenance(material, settings, made),
             self_test=tests,
@@ -170,7 +167,8 @@ def _exported(network: Embedder, stem: Path, material: Material, settings: Setti
     if not settings.int8:
         return export_onnx(network, stem, side=settings.side, bits=settings.bits)
     skus, crops = plain(material.val, settings.side, settings.fit)
-    return export_int8(network, stem, list(crops), skus)
+    some = spread(skus)
+    return export_int8(network, stem, [crops[i] for i in some], [skus[i] for i in some])
 
 
 def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:
@@ -187,9 +185,12 @@ def network_of(trained: Sequence[Trained], settings: Settings) -> Embedder:
 
 
 def _mean_of(trained: Sequence[Trained], recipe: Recipe) -> Trunk:
-    mean = open_trunk(recipe.backbone, weights=recipe.weights_path).eval()
+    mean = open_trunk(
+        recipe.backbone, pretrained=recipe.pretrained, side=recipe.side, blank=True
+    ).eval()
     ends = [cast(Trunk, one.embedder.trunk).state_dict() for one in trained]
-    mean.load_state_dict({k: torch.stack([end[k] for end in ends]).mean(dim=0) for k in ends[0]})
+    means = {k: torch.stack([end[k] for end in ends]).float().mean(dim=0) for k in ends[0]}
+    mean.load_state_dict(means)
     return mean
 
 
@@ -203,35 +204,34 @@ def learn_projection(
         if shown:
             say(f"features of {len(shown)} photographs")
             found = features(network, (read_picture(path) for _, path in shown), settings)
-            sets.append((Labelled(found, np.array([sku for sku, _ in shown])), weight))
+            sets.append((Streamed(found, np.array([sku for sku, _ in shown])), weight))
     drawn = [(sku, crop) for sku, crops in material.drawn.items() for crop in crops]
     if drawn:
         say(f"features of {len(drawn)} drawn crops")
         found = features(network, (crop for _, crop in drawn), settings)
         names = np.array([sku for sku, _ in drawn])
-        sets.append((Labelled(found, names), settings.drawn_weight))
+        sets.append((Streamed(found, names), settings.drawn_weight))
     return fit_projection(sets, shrinkage=settings.shrinkage, dim=settings.dim)
 
 
 def features(
     network: Embedder, crops: Iterable[NDArray[np.uint8]], settings: Settings, batch: int = 32
-) -> NDArray[np.float32]:
-    """Return (N, F) features of crops."""
-    found = [np.empty((0, network.projection.in_features), np.float32)]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield features of crops, (batch, F) at a time."""
     waiting: list[NDArray[np.uint8]] = []
 
-    def run() -> None:
+    def run() -> NDArray[np.float32]:
         with torch.inference_mode():
-            found.append(network.features(torch.from_numpy(np.stack(waiting))).numpy())
+            found = network.features(torch.from_numpy(np.stack(waiting))).numpy()
         waiting.clear()
+        return found
 
     for crop in crops:
         waiting.append(fitted(crop, settings.side, settings.fit))
         if len(waiting) == batch:
-            run()
+            yield run()
     if waiting:
-        run()
-    return np.concatenate(found)
+        yield run()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

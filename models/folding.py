@@ -68,12 +68,19 @@ def _pairs(
     module: nn.Module,
 ) -> Iterator[tuple[nn.Module, tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]]:
     """Yield convolutions with the batch norms that follow them, and whose children they are."""
-    for parent in list(module.modules()):
-        if isinstance(parent, FoldedStep):
-            continue
+    for parent in list(_known(module)):
         for (name, first), (next_name, second) in itertools.pairwise(list(parent.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 yield parent, (name, first), (next_name, second)
+
+
+def _known(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and those in it, but for folded steps and what runs in an order not known."""
+    if isinstance(module, FoldedStep) or getattr(module, "opaque", False):
+        return
+    yield module
+    for child in module.children():
+        yield from _known(child)
 
 
 def _fused(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:

@@ -34,10 +34,15 @@ class Processes:
         return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
 
 
+def rank() -> int:
+    """Return which of the processes `torchrun` started this is; 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 @contextmanager
 def processes() -> Iterator[Processes]:
     """Join the processes `torchrun` started, for as long as the context lasts; or be alone."""
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    count = int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -47,6 +52,6 @@ def processes() -> Iterator[Processes]:
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(rank, count, device)
+        yield Processes(rank(), count, device)
     finally:
         distributed.destroy_process_group()

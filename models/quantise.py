@@ -29,10 +29,20 @@ Crop = NDArray[np.uint8]
 MOST_LOST = 0.005
 """Share of the pictures that may be told apart no more; beyond it layers stay in floats."""
 
+MOST = 2000
+"""Pictures that a network is judged by; more take memory, and change what is found little."""
+
 _RANGES = 300
 """Pictures that ranges are taken from; more find no other ones."""
 
 _AT_ONCE = 8
+
+_FEWEST_CONVOLUTIONS = 2
+"""One alone cuts pictures into the tokens of a transformer."""
+
+
+class QuantiseError(ValueError):
+    """A network cannot compute in 8 bits, or nothing tells what that costs."""
 
 
 def export_int8(
@@ -49,14 +59,35 @@ def export_int8(
     network will see, several of each product, none of which it was trained on; skus: what they
     show. most_lost: how much smaller the share of them may become that lie nearest to the middle of
     their product.
-    Raises ValueError where no product has two crops, which tells nothing.
+    Raises QuantiseError where no product has two crops, which tells nothing, and for a network that
+    hardly has convolutions.
     """
     embedder.eval()
     fold_batch_norms(embedder)
     floats = as_onnx(embedder, crops[0].shape[0])
+    if sum(node.op_type == "Conv" for node in floats.graph.node) < _FEWEST_CONVOLUTIONS:
+        raise QuantiseError(
+            "this network is not one of convolutions, and only those compute in 8 bits: "
+            "leave its arithmetic in floats"
+        )
     path = stem.with_suffix(".onnx")
     onnx.save_model(quantised(floats, crops, skus, most_lost=most_lost), str(path))
     return path
+
+
+def spread(skus: Sequence[str], most: int = MOST) -> list[int]:
+    """Return the places of at most so many pictures, of all products alike and in pairs.
+
+    skus: what each picture shows. In pairs, since a product's only picture judges nothing.
+    """
+    names, of = np.unique(skus, return_inverse=True)
+    turn = np.random.default_rng(0).permutation(len(names))
+    seen = np.zeros(len(names), int)
+    order = []
+    for place, product in enumerate(of):
+        order.append((seen[product] // 2, turn[product], place))
+        seen[product] += 1
+    return sorted(place for _, _, place in sorted(order)[:most])
 
 
 def quantised(
@@ -134,11 +165,11 @@ class Judge:
     def __init__(self, rows: NDArray[np.float32], skus: Sequence[str]) -> None:
         """Take (N, D) embeddings by the network in floats, and what they show.
 
-        Raises ValueError where no product has two.
+        Raises QuantiseError where no product has two.
         """
         names, self._of, self._counts = np.unique(skus, return_inverse=True, return_counts=True)
         if self._counts.max() < 2:
-            raise ValueError("INT8 needs two or more pictures of some product to be judged by")
+            raise QuantiseError("INT8 needs two or more pictures of some product to be judged by")
         self._sums = np.zeros((len(names), rows.shape[1]), np.float32)
         np.add.at(self._sums, self._of, rows)
         self._middles, self._rows = normalised(self._sums), rows

@@ -20,12 +20,13 @@ class Recipe:
 
     backbone: as for `models.backbone.open_trunk`; weights: a file for it, empty for its own.
     pretrained: start from ImageNet, or from nothing.
-    frozen_stages: so many leading stages stay as published.
+    frozen_stages: so many leading stages stay as published; all but the last where there are fewer.
     side, fit: how crops are brought to the network; dim: length of an embedding.
     colour_weight: what the colours count beside the trunk's features.
     project: whether the projection is trained too. Otherwise the trunk's own features are, and the
         projection is fitted to them afterwards.
     harsh: share of the views that are as a bad camera sees them; the others are as a good one does.
+    backgrounds: share of the views that stand before something else than they were taken before.
     synthetic: how much of a batch the softmax mixes into made-up products.
     losses: what is minimised, added up.
     passes: how often every picture is seen.
@@ -48,6 +49,7 @@ class Recipe:
     colour_weight: float = 1.5
     project: bool = False
     harsh: float = 0.35
+    backgrounds: float = 0.0
     synthetic: float = 0.25
     losses: tuple[Term, ...] = (Term(SOFTMAX), Term(TRIPLET, 0.25))
     passes: int = 14
@@ -75,6 +77,9 @@ class Recipe:
                 raise RecipeError(
                     f"{name} is {getattr(self, name)}; with colours it must be a multiple of 56"
                 )
+        for name in ("harsh", "backgrounds"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}, a share must lie in [0, 1]")
         if not 0 <= self.average < 1 or self.learning_rate <= 0:
             raise RecipeError("average must lie in [0, 1), the learning rate above 0")
 

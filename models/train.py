@@ -6,9 +6,10 @@ Every pass ends with a checkpoint; the same call goes on from the last one. Need
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,13 +23,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models import checkpoint
 from models.backbone import Trunk, open_trunk
 from models.embedder import Embedder
+from models.features import embedded_batches, nearest_is_alike
 from models.folding import fold_batch_norms, fold_in_training
 from models.losses import Objective
 from models.processes import Processes, processes
-from models.recipe import Recipe, from_plain
+from models.recipe import Recipe, RecipeError, from_plain
+from models.timm_trunk import TimmTrunk
 from models.train_data import Batches, TrainingDataError, one_pass, plain
 from models.train_log import TrainLog
-from models.whitening import Labelled, fit_projection
+from models.whitening import Streamed, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
 Watch = Callable[[int, int, int, float], None]
@@ -39,7 +42,8 @@ NETWORK = "network.pt"
 _SHRINKAGE = 0.3
 _PROXY_RATE = 8.0
 _LEAST_RATE = 0.01
-_FEATURES_AT_ONCE = 32
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +80,8 @@ def train(
 
     val: pictures of the same or other products to measure with after each pass; never learnt from.
     watch: told of every batch. Goes on where an earlier call with the same recipe stopped.
-    Raises TrainingDataError, BackboneError, LossError, PictureError, CheckpointError.
+    Raises TrainingDataError, BackboneError, LossError, PictureError, CheckpointError; RecipeError
+    where out holds a checkpoint of settings that are not known.
     """
     recipe = recipe or Recipe()
     out.mkdir(parents=True, exist_ok=True)
@@ -105,40 +110,35 @@ def trained_once(
 
 
 def open_trained(path: Path) -> Trained:
-    """Open a network.pt that `train` left. Raises CheckpointError."""
+    """Open a network.pt that `train` left.
+
+    Raises CheckpointError, and BackboneError where the network is not known here.
+    """
     state = checkpoint.load(path)
     try:
         recipe = from_plain(state["recipe"])
-        embedder = fresh_embedder(recipe)
+        embedder = fresh_embedder(recipe, blank=True)
         embedder.load_state_dict(state["embedder"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, RecipeError) as error:
         raise checkpoint.CheckpointError(f"{path}: not a trained network: {error}") from error
     return Trained(embedder.eval(), recipe, tuple(state["skus"]))
 
 
-def fresh_embedder(recipe: Recipe, *, folded: bool = True) -> Embedder:
-    """Return the network training starts from, folded or not. Raises BackboneError."""
+def fresh_embedder(recipe: Recipe, *, folded: bool = True, blank: bool = False) -> Embedder:
+    """Return the network training starts from, folded or not. Raises BackboneError.
+
+    blank: without the weights it starts from, since others are put in their place.
+    """
     trunk = open_trunk(
-        recipe.backbone, pretrained=recipe.pretrained, weights=recipe.weights_path, folded=folded
+        recipe.backbone,
+        pretrained=recipe.pretrained,
+        weights=recipe.weights_path,
+        folded=folded,
+        side=recipe.side,
+        blank=blank,
     )
-    if recipe.frozen_stages:
-        trunk.freeze(recipe.frozen_stages)
+    trunk.freeze(recipe.frozen_stages)
     return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight)
-
-
-def embedded(
-    function: Callable[[Tensor], Tensor],
-    crops: Sequence[NDArray[np.uint8]],
-    device: torch.device | None = None,
-) -> NDArray[np.float32]:
-    """Return what a function of (B, S, S, 3) uint8 crops gives for all of them: (N, F)."""
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), _FEATURES_AT_ONCE):
-            some = range(start, min(start + _FEATURES_AT_ONCE, len(crops)))
-            batch = torch.from_numpy(np.stack([crops[i] for i in some])).to(device)
-            found.append(function(batch).float().cpu().numpy())
-    return np.concatenate(found)
 
 
 class _Training:
@@ -147,6 +147,8 @@ class _Training:
     def __init__(self, pictures: Pictures, out: Path, recipe: Recipe, ours: Processes) -> None:
         self._pictures, self._out, self._recipe, self._ours = pictures, out, recipe, ours
         embedder = fresh_embedder(recipe, folded=False)
+        if ours.first:
+            _say_what_differs(cast(Trunk, embedder.trunk), recipe)
         if recipe.pretrained:
             fold_in_training(embedder)
         length = recipe.dim if recipe.project else embedder.trunk.length
@@ -202,13 +204,15 @@ class _Training:
 
     def _one_pass(self, learner: nn.Module, number: int, watch: Watch) -> float:
         recipe = self._recipe
-        side = recipe.side_in(number)
+        # What takes one side only takes it from the first pass on.
+        side = cast(Trunk, self._learner.embedder.trunk).fixed_side or recipe.side_in(number)
         batches = Batches(
             recipe.products,
             recipe.pictures,
             side,
             recipe.fit,
             recipe.harsh,
+            recipe.backgrounds,
             recipe.seed,
             recipe.workers,
         )
@@ -246,8 +250,8 @@ class _Training:
         """Let earlier stages learn more slowly, and proxies faster."""
         recipe, groups = self._recipe, []
         trunk = cast(Trunk, self._learner.embedder.trunk)
-        for number, stage in enumerate(reversed(trunk.stages)):
-            learning = [p for p in stage.parameters() if p.requires_grad]
+        for number, stage in enumerate(reversed(trunk.stage_parameters())):
+            learning = [p for p in stage if p.requires_grad]
             if learning:
                 rate = recipe.learning_rate * recipe.fade**number
                 groups.append({"params": learning, "lr": rate})
@@ -273,41 +277,44 @@ class _Training:
         proxies = self._learner.objective.proxies
         if proxies is None:
             return
-        skus, rows = self._embedded(embedder, self._pictures)
-        middles = np.stack([rows[skus == sku].mean(axis=0) for sku in self._pictures])
+        skus, batches = self._embedded(embedder, self._pictures)
+        numbers = {sku: number for number, sku in enumerate(self._pictures)}
+        labels = np.array([numbers[sku] for sku in skus])
+        sums = np.zeros(proxies.shape, np.float64)
+        done = 0
+        for rows in batches:
+            np.add.at(sums, labels[done : done + len(rows)], rows)
+            done += len(rows)
+        middles = sums / np.bincount(labels, minlength=len(sums))[:, None]
         # What all products have in common tells none apart.
-        middles -= rows.mean(axis=0)
+        middles -= sums.sum(axis=0) / done
         with torch.no_grad():
-            proxies.copy_(nn.functional.normalize(torch.from_numpy(middles), dim=1))
+            proxies.copy_(nn.functional.normalize(torch.from_numpy(middles).float(), dim=1))
 
     def _whiten(self, embedder: Embedder) -> None:
         """Fit the projection that tells the pictures' products apart best."""
         recipe = self._recipe
         skus, crops = plain(self._pictures, recipe.side, recipe.fit)
-        found = embedded(embedder.features, crops, self._ours.device)
-        projection = fit_projection(
-            [(Labelled(found, np.array(skus)), 1.0)], shrinkage=_SHRINKAGE, dim=recipe.dim
-        )
+        found = embedded_batches(embedder.features, crops, self._ours.device)
+        streamed = Streamed(found, np.array(skus))
+        projection = fit_projection([(streamed, 1.0)], shrinkage=_SHRINKAGE, dim=recipe.dim)
         weight, bias = torch.from_numpy(projection.weight), torch.from_numpy(projection.bias)
         embedder.project_with(weight, bias)
 
     def _embedded(
         self, embedder: Embedder, pictures: Pictures
-    ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
-        """Return the sku of each picture and what the losses see of it."""
+    ) -> tuple[NDArray[np.str_], Iterator[NDArray[np.float32]]]:
+        """Return the sku of each picture and, a few at a time, what the losses see of it."""
         skus, crops = plain(pictures, self._recipe.side, self._recipe.fit)
         function = embedder if self._recipe.project else embedder.trunk_features
-        return np.array(skus), embedded(function, crops, self._ours.device)
+        return np.array(skus), embedded_batches(function, crops, self._ours.device)
 
     def _precision(self, val: Pictures) -> float:
         """Return how often a held-back picture's nearest other one is of the same product."""
         if sum(map(len, val.values())) < 2:
             return math.nan
-        embedder = cast(Embedder, self._mean.module.eval())
-        skus, found = self._embedded(embedder, val)
-        alike = found @ found.T
-        np.fill_diagonal(alike, -2.0)
-        return round(float((skus[alike.argmax(axis=1)] == skus).mean()), 4)
+        skus, batches = self._embedded(cast(Embedder, self._mean.module.eval()), val)
+        return round(nearest_is_alike(np.concatenate(list(batches)), skus), 4)
 
     def _save(self) -> None:
         state = {
@@ -323,18 +330,42 @@ class _Training:
         checkpoint.save(self._out / CHECKPOINT, state)
 
     def _resume(self, path: Path, state: dict[str, Any]) -> None:
-        same = (state["recipe"], state["skus"]) == (self._recipe.as_plain(), list(self._pictures))
-        if not same:
+        # Settings that came later than the checkpoint have the values that were there before them.
+        settings = from_plain(state["recipe"]).as_plain()
+        if (settings, state["skus"]) != (self._recipe.as_plain(), list(self._pictures)):
             raise checkpoint.CheckpointError(
                 f"{path}: is of a training with other settings or products; "
                 "delete it to begin anew, or give another folder"
             )
-        self._learner.load_state_dict(state["learner"])
-        self._mean.load_state_dict(state["mean"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
+        try:
+            self._learner.load_state_dict(state["learner"])
+            self._mean.load_state_dict(state["mean"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._scaler.load_state_dict(state["scaler"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise checkpoint.CheckpointError(
+                f"{path}: does not fit the network as it is built now; delete it to begin anew"
+            ) from error
         torch.set_rng_state(state["random"])
         self._done = state["done"]
+
+
+def _say_what_differs(trunk: Trunk, recipe: Recipe) -> None:
+    """Say where a network cannot be trained quite as the recipe has it.
+
+    Raises BackboneError where it cannot take the pictures of the first passes.
+    """
+    most = len(trunk.stage_parameters()) - 1
+    if recipe.frozen_stages > most:
+        log.warning(
+            f"{recipe.backbone} has {most + 1} stages: the first {most} are frozen, "
+            f"not {recipe.frozen_stages}"
+        )
+    smaller = recipe.side_in(0)
+    if trunk.fixed_side and smaller != trunk.fixed_side:
+        log.warning(f"{recipe.backbone} takes one size only: all passes see {trunk.fixed_side}")
+    elif isinstance(trunk, TimmTrunk):
+        trunk.try_out(smaller)
 
 
 def _silent(number: int, batch: int, batches: int, loss: float) -> None:

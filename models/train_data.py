@@ -34,7 +34,7 @@ class TrainingDataError(Exception):
 class Batches:
     """How batches are made up: products in one, pictures of each, pixels a side, seed.
 
-    harsh: share of the views that are as a bad camera sees them.
+    harsh, backgrounds: shares of the views, see `models.recipe.Recipe`.
     """
 
     products: int
@@ -42,6 +42,7 @@ class Batches:
     side: int
     fit: str
     harsh: float
+    backgrounds: float
     seed: int
     workers: int
 
@@ -50,19 +51,15 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
     """Pictures of products, each time another view of them: (side, side, 3) uint8 and a label."""
 
     def __init__(
-        self,
-        pictures: Mapping[str, Sequence[Path]],
-        side: int,
-        fit: str,
-        harsh: float,
-        seed: Sequence[int],
+        self, pictures: Mapping[str, Sequence[Path]], batches: Batches, seed: Sequence[int]
     ) -> None:
-        """Take pictures by sku; labels number the skus in order. seed: see `Batches`."""
+        """Take pictures by sku; labels number the skus in order."""
         self.skus = list(pictures)
         numbers = {sku: number for number, sku in enumerate(self.skus)}
         self._paths = [path for _, path in labelled(pictures)]
         self.labels = [numbers[sku] for sku, _ in labelled(pictures)]
-        self._side, self._fit, self._harsh, self._seed = side, fit, harsh, list(seed)
+        self._side, self._fit, self._seed = batches.side, batches.fit, list(seed)
+        self._shares = {"harsh": batches.harsh, "backgrounds": batches.backgrounds}
         self._random: np.random.Generator | None = None
 
     def __len__(self) -> int:
@@ -74,7 +71,7 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
             worker = get_worker_info()
             self._random = np.random.default_rng([*self._seed, worker.id if worker else 0])
         other = int(self._random.integers(len(self._paths)))
-        view = shelf_view(self._read(index), self._read(other), self._random, harsh=self._harsh)
+        view = shelf_view(self._read(index), self._read(other), self._random, **self._shares)
         crop = torch.from_numpy(fitted(view, self._side, self._fit))
         return crop, torch.tensor(self.labels[index])
 
@@ -99,7 +96,7 @@ def one_pass(
     if len(pictures) < 2:
         raise TrainingDataError(f"{len(pictures)} products: telling apart takes at least two")
     seed = [batches.seed, number, rank]
-    views = Views(pictures, batches.side, batches.fit, batches.harsh, seed)
+    views = Views(pictures, batches, seed)
     products = min(batches.products, len(pictures))
     size = products * batches.pictures
     count = max(size, len(views) // ranks // size * size)

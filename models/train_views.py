@@ -1,8 +1,9 @@
 """Pictures as shelves and hands make them: what training looks at.
 
 Beyond what `models.augment` does to a picture: cut out more closely, turned, hidden in part by a
-hand or by another product, in another contrast. Some views are harsher than any one camera; with
-nothing but those a network learns too little of what products look like. Pure.
+hand or by another product, in another contrast, before another background. Some views are harsher
+than any one camera; with nothing but those a network learns too little of what products look like.
+Pure.
 """
 
 from __future__ import annotations
@@ -22,18 +23,30 @@ _MOST_DEGREES = 25.0
 _CONTRAST = 0.3
 _HIDDEN = 0.35
 _HIDDEN_BY_GOODS = 0.6
+_LEAST_KEPT = 0.4
+_SOFT = 0.15
+_OUT_OF_FOCUS = (0.03, 0.12)
+"""Standard deviation of the blur behind, as a share of the longer side."""
+
 _SKIN = np.array([[120, 150, 200], [90, 120, 180], [60, 80, 130], [40, 50, 80]])
 """Colours of hands, BGR."""
 
 
 def shelf_view(
-    picture: Picture, other: Picture, random: np.random.Generator, *, harsh: float
+    picture: Picture,
+    other: Picture,
+    random: np.random.Generator,
+    *,
+    harsh: float,
+    backgrounds: float = 0.0,
 ) -> Picture:
     """Return another view of a picture, (h, w, 3) uint8 BGR.
 
-    other: a picture of something else, which may stand in front. harsh: how probable a harsh view
-    is, from 0 to 1.
+    other: a picture of something else, which may stand in front or behind. harsh, backgrounds: how
+    probable a harsh view and one before another background are, from 0 to 1.
     """
+    if backgrounds and random.random() < backgrounds:
+        picture = _elsewhere(picture, other, random)
     is_harsh = random.random() < harsh
     often = 1.0 if is_harsh else 0.5
     if random.random() < _CUT:
@@ -44,6 +57,23 @@ def shelf_view(
         picture = _turned(picture, random)
     picture = _seen_badly(picture, random) if is_harsh else _coloured(picture, random)
     return _hidden(picture, other, random) if random.random() < often * _HIDDEN else picture
+
+
+def _elsewhere(picture: Picture, other: Picture, random: np.random.Generator) -> Picture:
+    """Put the middle of a picture, where the product is, before something else.
+
+    What is behind is out of focus, for a view shows one product and the label names it.
+    """
+    height, width = picture.shape[:2]
+    behind = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA)
+    blur = random.uniform(*_OUT_OF_FOCUS) * max(height, width)
+    behind = cv2.GaussianBlur(behind, (0, 0), blur, borderType=cv2.BORDER_REFLECT_101)
+    kept = np.sqrt(random.uniform(_LEAST_KEPT, 1.0, 2))
+    down = np.abs(np.linspace(-1, 1, height))[:, None] / kept[0]
+    across = np.abs(np.linspace(-1, 1, width))[None] / kept[1]
+    # A rounded rectangle: 1 inside, 0 outside, soft between.
+    inside = np.clip((1.0 - (down**4 + across**4) ** 0.25) / _SOFT + 0.5, 0, 1)[:, :, None]
+    return np.asarray(np.rint(inside * picture + (1.0 - inside) * behind), np.uint8)
 
 
 def _coloured(picture: Picture, random: np.random.Generator) -> Picture:

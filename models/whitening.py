@@ -7,13 +7,17 @@ were never seen. The result is one matrix, which export folds into the network's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
+Exact = NDArray[np.float64]
+
+_AT_ONCE = 1024
+"""Rows of features that are held in double precision."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +25,17 @@ class Labelled:
     """Features of products: (N, F) float32, and each row's product, (N,)."""
 
     features: Rows
+    skus: NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Streamed:
+    """Features that come a few at a time and are not kept: batches of (B, F) float32.
+
+    skus: each row's product, (N,), in the order the rows come in.
+    """
+
+    batches: Iterable[Rows]
     skus: NDArray[np.str_]
 
 
@@ -41,24 +56,23 @@ class Projection:
 
 
 def fit_projection(
-    sets: Sequence[tuple[Labelled, float]], *, shrinkage: float, dim: int
+    sets: Sequence[tuple[Labelled | Streamed, float]], *, shrinkage: float, dim: int
 ) -> Projection:
     """Whiten by the covariance within products and keep the dim directions with most spread.
 
-    sets: pictures of products, with the weight each set's covariance gets.
+    sets: pictures of products, with the weight each set's covariance gets. Memory grows with the
+        products and with F x F, not with the pictures.
     shrinkage: share of the mean variance that is added to every direction.
+    Raises ValueError where a set has not as many rows as skus.
     """
-    within = np.zeros((sets[0][0].features.shape[1],) * 2)
-    means = []
-    for labelled, weight in sets:
-        own_means, residuals = _residuals(labelled)
-        within += weight * (residuals.T @ residuals) / len(residuals)
-        means.append(own_means)
+    moments = [_Moments.of(rows) for rows, _ in sets]
+    within = np.zeros_like(moments[0].outer)
+    for one, (_, weight) in zip(moments, sets, strict=True):
+        within += weight * one.within()
+    middle = np.concatenate([one.means for one in moments]).mean(axis=0)
     variance, directions = np.linalg.eigh(within)
     whitener = directions / np.sqrt(np.maximum(variance, 0) + shrinkage * variance.mean())
-    middle = np.concatenate(means).mean(axis=0)
-    spread = np.concatenate([labelled.features for labelled, _ in sets]) - middle
-    _, axes = np.linalg.eigh(np.cov((spread @ whitener).T))
+    _, axes = np.linalg.eigh(whitener.T @ _spread(moments) @ whitener)
     weight_matrix = (whitener @ axes[:, ::-1][:, :dim]).T
     return Projection(
         weight=np.ascontiguousarray(weight_matrix, np.float32),
@@ -66,12 +80,79 @@ def fit_projection(
     )
 
 
-def _residuals(labelled: Labelled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each product's mean, and what remains of its rows, each product counting the same."""
-    names, of, counts = np.unique(labelled.skus, return_inverse=True, return_counts=True)
-    means = np.zeros((len(names), labelled.features.shape[1]))
-    np.add.at(means, of, labelled.features)
-    means /= counts[:, None]
-    weight = 1.0 / np.sqrt(counts[of])
-    weight /= np.sqrt((weight**2).mean())
-    return means, (labelled.features - means[of]) * weight[:, None]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moments:
+    """Sums over the rows of a set, all that the projection needs to know of them.
+
+    Rows count from an origin near their middle, so that little is lost where sums are subtracted.
+    origin: (F,); sums: (P, F) by product, and counts (P,) of its rows; outer: (F, F), rows times
+    themselves; fair: (F, F), the same with each product counting 1.
+    """
+
+    origin: Exact
+    sums: Exact
+    counts: NDArray[np.int64]
+    outer: Exact
+    fair: Exact
+
+    @classmethod
+    def of(cls, rows: Labelled | Streamed) -> _Moments:
+        """Go through a set's rows once. Raises ValueError where they are not as many as said."""
+        names, of, counts = np.unique(rows.skus, return_inverse=True, return_counts=True)
+        done, made = 0, None
+        for batch in _blocks(rows):
+            if made is None:
+                size = batch.shape[1]
+                shapes = ((len(names), size), (size, size), (size, size))
+                sums, outer, fair = (np.zeros(shape) for shape in shapes)
+                made = cls(batch.mean(axis=0, dtype=np.float64), sums, counts, outer, fair)
+            made._add(batch, of[done : done + len(batch)])
+            done += len(batch)
+        if made is None or done != len(of):
+            raise ValueError(f"{done} rows of features, and skus of {len(of)}")
+        return made
+
+    def _add(self, batch: Rows, of: NDArray[np.intp]) -> None:
+        moved = batch - self.origin
+        np.add.at(self.sums, of, moved)
+        np.add(self.outer, moved.T @ moved, out=self.outer)
+        moved /= np.sqrt(self.counts[of])[:, None]
+        np.add(self.fair, moved.T @ moved, out=self.fair)
+
+    @property
+    def means(self) -> Exact:
+        """The mean of each product, (P, F)."""
+        return np.asarray(self.sums / self.counts[:, None] + self.origin)
+
+    def within(self) -> Exact:
+        """Return the covariance within products, each product counting the same: (F, F)."""
+        means = self.sums / self.counts[:, None]
+        return np.asarray((self.fair - means.T @ means) / len(means))
+
+
+def _spread(moments: Sequence[_Moments]) -> Exact:
+    """Return the covariance of all rows of all sets, each row counting the same: (F, F)."""
+    count = sum(int(one.counts.sum()) for one in moments)
+    totals = [one.sums.sum(axis=0) for one in moments]
+    middle, scatter = np.zeros_like(moments[0].origin), np.zeros_like(moments[0].outer)
+    for one, total in zip(moments, totals, strict=True):
+        middle += (one.counts.sum() * one.origin + total) / count
+    for one, total in zip(moments, totals, strict=True):
+        off = middle - one.origin
+        cross = np.outer(total, off)
+        scatter += one.outer - cross - cross.T + one.counts.sum() * np.outer(off, off)
+    return np.asarray(scatter / max(count - 1, 1))
+
+
+def _blocks(rows: Labelled | Streamed) -> Iterator[Rows]:
+    """Yield rows so many at once that adding up F x F numbers costs little beside multiplying."""
+    batches = [rows.features] if isinstance(rows, Labelled) else rows.batches
+    waiting: list[Rows] = []
+    for batch in batches:
+        for start in range(0, len(batch), _AT_ONCE):
+            waiting.append(batch[start : start + _AT_ONCE])
+            if sum(map(len, waiting)) >= _AT_ONCE:
+                yield np.concatenate(waiting)
+                waiting = []
+    if waiting:
+        yield np.concatenate(waiting)

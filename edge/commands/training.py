@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.cli import BadInput
+from models.bad_input import a_number
 from models.bundle import BundleError
 from models.catalogue import Catalogue, CatalogueError, read_catalogue
 from models.dataset import Report, check
@@ -80,6 +81,8 @@ def _show(report: Report) -> None:
 @click.option("--each", type=int, help="K: pictures of each; 4.")
 @click.option("--rate", type=float, help="Learning rate of the last stage; 0.00025.")
 @click.option("--frozen", type=int, help="Leading stages that are left as they are; 3.")
+@click.option("--backgrounds", type=float, callback=a_number,
+              help="Share of the views put before another background; 0.")  # fmt: skip
 @click.option("--seed", type=int, help="Of everything that is drawn; 0.")
 @click.option("--workers", type=int, help="Processes that read pictures; 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -103,6 +106,7 @@ def train_command(
         from models.backbone import BackboneError
         from models.checkpoint import CheckpointError
         from models.losses import LossError
+        from models.processes import rank
         from models.recipe import RecipeError
         from models.train_data import TrainingDataError
     except ModuleNotFoundError as error:
@@ -121,7 +125,8 @@ def train_command(
             learnt = _of_categories(learnt, known, category)
             held_back = {sku: paths for sku, paths in held_back.items() if sku in learnt}
         recipe = recipe_from(given)
-        with watched(recipe.passes) as watch:
+        # Of several processes the first one speaks for all.
+        with watched(recipe.passes) if rank() == 0 else nullcontext() as watch:
             trained = training.train(learnt, out, recipe, val=held_back, watch=watch)
     except (CatalogueError, PictureError, *problems) as error:
         raise BadInput(str(error)) from error
@@ -129,8 +134,12 @@ def train_command(
         raise click.ClickException(
             f"stopped; the same command goes on from the last pass in {out}"
         ) from None
-    result = {"network": str(out / training.NETWORK), "products": len(trained.skus)}
-    click.echo(json.dumps(result | trained.recipe.as_plain()) if as_json else result["network"])
+    if rank() > 0:
+        return
+    written = str(out / training.NETWORK)
+    recipe_used = trained.recipe.as_plain()
+    result = {"network": written, "products": len(trained.skus), "recipe": recipe_used}
+    click.echo(json.dumps(result) if as_json else written)
 
 
 def _of_categories(
@@ -174,11 +183,14 @@ def export_command(
     """
     try:
         from edge.default_build import bundle_trained
+        from models.backbone import BackboneError
         from models.checkpoint import CheckpointError
+        from models.quantise import QuantiseError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"exporting needs the package {error.name!r}: pip install 'shelfgate[train]'"
         ) from error
+    problems = (BackboneError, BundleError, CheckpointError, QuantiseError)
     console = Console(stderr=True)
     try:
         bundle = bundle_trained(
@@ -191,7 +203,7 @@ def export_command(
             bits=int(bits),
             int8=int8,
         )
-    except (BundleError, CatalogueError, CheckpointError, PictureError) as error:
+    except (CatalogueError, PictureError, *problems) as error:
         raise BadInput(str(error)) from error
     result = {"bundle": str(out), "bundle_id": bundle.bundle_id, "products": len(bundle.catalogue)}
     click.echo(json.dumps(result) if as_json else f"{out}: {result['products']} products")

@@ -80,6 +80,28 @@ def test_a_picture_saved_anew_is_recognised(shop: Path, sku: str, split: str, fl
     assert f"milk{'/'}2.png" in found[flaw]
 
 
+def test_a_picture_under_two_products_in_two_splits_is_told_as_both(shop: Path) -> None:
+    cv2.imwrite(str(shop / "test/juice/again.jpg"), drawn(2))
+    found = flaws(shop, "milk", "juice")
+    assert set(found) == {Flaw.TWO_PRODUCTS, Flaw.TWO_SPLITS}
+    assert all("again.jpg" in what for what in found.values())
+
+
+def test_a_product_to_measure_with_and_not_to_train_on_is_named(shop: Path) -> None:
+    pictures_of(shop / "test", "cheese", range(80, 82))
+    found = flaws(shop, "milk", "juice", "cheese")
+    assert list(found) == [Flaw.NONE_TO_TRAIN]
+    assert found[Flaw.NONE_TO_TRAIN] == "cheese: has pictures in test only"
+
+
+def test_a_tiny_picture_that_is_there_twice_is_seen(shop: Path) -> None:
+    tiny = cv2.resize(drawn(2), (24, 24), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(shop / "test/milk/tiny.png"), tiny)
+    found = flaws(shop, "milk", "juice")
+    assert set(found) == {Flaw.TINY, Flaw.TWO_SPLITS}
+    assert "tiny.png" in found[Flaw.TWO_SPLITS]
+
+
 def test_other_pictures_have_other_hashes() -> None:
     hashes = [perceptual_hash(drawn(number)) for number in range(40)]
     near = [(a ^ b).bit_count() for i, a in enumerate(hashes) for b in hashes[:i]]

@@ -150,6 +150,9 @@ def test_the_commands_make_a_bundle_of_a_trained_network(built: Path, shop: Path
     assert json.loads(done.stdout)["products"] == len(SKUS)
     Recogniser(load_bundle(out)).check()
     assert load_bundle(out).groups[0].model.tolerance == FLOAT_TOLERANCE
+    assert "Google" in load_bundle(out).licences["lite0"]
+    text = (out / "licences" / "EfficientNet-Lite.Apache-2.0.txt").read_text()
+    assert "Apache License" in text
     arguments[2] = str(shop / "catalog.csv")
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code == 2

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("nncf", reason="needs the train extra")
@@ -21,7 +23,14 @@ from models.bundle import INT8_TOLERANCE  # noqa: E402
 from models.crops import fitted  # noqa: E402
 from models.embedder import Embedder  # noqa: E402
 from models.export import as_onnx  # noqa: E402
-from models.quantise import Judge, embedded, export_int8, outside  # noqa: E402
+from models.quantise import (  # noqa: E402
+    Judge,
+    QuantiseError,
+    embedded,
+    export_int8,
+    outside,
+    spread,
+)
 from models.selftest import drawn  # noqa: E402
 from models.table import normalised  # noqa: E402
 
@@ -89,6 +98,15 @@ def test_of_a_graph_without_convolutions_nothing_is_touched() -> None:
     assert outside(graph) == ["relu"]
 
 
+def test_a_network_of_tokens_is_refused_rather_than_left_in_floats_unsaid(tmp_path: Path) -> None:
+    trunk = open_trunk("vit_tiny_patch16_224", pretrained=False, side=56)
+    crops = [fitted(drawn(number), 56, "letterbox") for number in (0, 0, 1)]
+    network = Embedder(trunk, 16, colour_weight=1.0)
+    with pytest.raises(QuantiseError, match="not one of convolutions"):
+        export_int8(network, tmp_path / "small", crops, ["a", "a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_is_judged_by_the_others_of_its_product() -> None:
     rows = normalised(np.array([[1, 0.1], [1, -0.1], [0.1, 1], [1, -0.05]], np.float32))
     judge = Judge(rows, ["a", "a", "b", "b"])
@@ -101,3 +119,26 @@ def test_a_product_with_a_single_picture_is_never_right_and_none_is_refused() ->
     assert Judge(rows, ["a", "a", "b"]).right(rows, range(3)) == [1.0, 1.0, 0.0]
     with pytest.raises(ValueError, match="two or more"):
         Judge(rows, ["a", "b", "c"])
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    most=st.integers(2, 40),
+    random=st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_judged_by_few_pictures_all_products_have_their_pairs(
+    counts: list[int], most: int, random: object
+) -> None:
+    shown = [f"p{number}" for number, count in enumerate(counts) for _ in range(count)]
+    random.shuffle(shown)  # type: ignore[attr-defined]
+    some = spread(shown, most)
+    assert some == sorted(set(some))
+    assert len(some) == min(most, len(shown))
+    taken = {sku: sum(shown[i] == sku for i in some) for sku in shown}
+    # None has three before all have two, or what they have.
+    if max(taken.values()) > 2:
+        assert all(taken[sku] >= min(2, shown.count(sku)) for sku in taken)
+    # One pair at most is cut in two by the limit.
+    alone = sum(taken[sku] % 2 and taken[sku] < shown.count(sku) for sku in taken)
+    assert alone <= 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -17,14 +19,21 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 
 from edge.cli import main  # noqa: E402
+from models import checkpoint  # noqa: E402
 from models.augment import MILD, changed  # noqa: E402
 from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
+from models.features import embedded, embedded_batches, nearest_is_alike  # noqa: E402
 from models.losses import Term  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
 from models.recipe import Recipe, RecipeError, from_plain  # noqa: E402
 from models.selftest import drawn  # noqa: E402
-from models.train import CHECKPOINT, NETWORK, open_trained, train  # noqa: E402
+from models.train import (  # noqa: E402
+    CHECKPOINT,
+    NETWORK,
+    open_trained,
+    train,
+)
 from models.train_data import plain  # noqa: E402
 
 PRODUCTS, EACH = 6, 6
@@ -116,6 +125,7 @@ def test_two_processes_train_one_network(shop: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "edge", "models", "train", "--catalogue", str(shop / "catalog.csv")]
     command += ["--pictures", str(shop / "train"), "--out", str(tmp_path), *settings.split()]
+    command += ["--json"]
     root = Path(__file__).parents[2]
     done = subprocess.run(
         command,
@@ -127,9 +137,58 @@ def test_two_processes_train_one_network(shop: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["network"] == str(tmp_path / NETWORK)
+    assert said["products"] == PRODUCTS
     trained = open_trained(tmp_path / NETWORK)
     assert trained.skus == tuple(f"p{number}" for number in range(PRODUCTS))
     assert trained.recipe.losses == (Term("triplet", 1.0),)
+
+
+def test_told_apart_block_by_block_is_told_apart_all_at_once() -> None:
+    random = np.random.default_rng(1)
+    of = random.integers(0, 40, 700)
+    rows = random.normal(0, 1, (40, 16))[of] + random.normal(0, 0.8, (700, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    names = np.array([f"p{number}" for number in of])
+    alike = rows @ rows.T
+    np.fill_diagonal(alike, -2.0)
+    expected = (names[alike.argmax(axis=1)] == names).mean()
+    assert 0.2 < expected < 0.98
+    assert nearest_is_alike(rows, names) == pytest.approx(expected)
+
+
+def test_telling_pictures_apart_takes_no_memory_in_proportion_to_their_square() -> None:
+    rows = np.eye(4, dtype=np.float32)[np.arange(8000) % 4]
+    names = np.array([f"p{number % 4}" for number in range(8000)])
+    tracemalloc.start()
+    assert nearest_is_alike(rows, names) == 1.0
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8000 * 8000 * 4 / 10
+
+
+class _Drawn(list[int]):
+    """Crops that are made when they are asked for."""
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return np.full((56, 56, 3), index % 256, np.uint8)
+
+
+def test_features_come_a_few_at_a_time_and_crops_are_not_kept() -> None:
+    def mean(crops: torch.Tensor) -> torch.Tensor:
+        return crops.float().mean(dim=(1, 2))
+
+    def most_for(count: int) -> int:
+        tracemalloc.start()
+        rows = sum(len(batch) for batch in embedded_batches(mean, _Drawn(range(count))))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert rows == count
+        return most
+
+    assert most_for(2000) < 1.2 * most_for(200) + 100_000
+    np.testing.assert_allclose(embedded(mean, _Drawn(range(70)))[:, 0], range(70))
 
 
 def test_a_folder_of_another_training_is_left_alone(shop: Path, tmp_path: Path) -> None:
@@ -140,6 +199,10 @@ def test_a_folder_of_another_training_is_left_alone(shop: Path, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="other settings"):
         train(pictures, tmp_path, from_plain(recipe.as_plain() | {"dim": 8}))
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    checkpoint.save(tmp_path / CHECKPOINT, {**state, "mean": {}})
+    with pytest.raises(CheckpointError, match="built now"):
+        train(pictures, tmp_path, recipe)
     (tmp_path / CHECKPOINT).write_bytes(before[:1000])
     with pytest.raises(CheckpointError, match="delete it"):
         train(pictures, tmp_path, recipe)
@@ -162,6 +225,18 @@ def test_of_a_catalogue_only_some_categories_are_trained_on(shop: Path, tmp_path
     assert "--category 'Strange': no product with pictures is of it; there are Even, Odd" in (
         refused.stderr
     )
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_goes_on(shop: Path, tmp_path: Path) -> None:
+    pictures = find_pictures([shop / "train"])
+    recipe = from_plain(TINY.as_plain() | {"passes": 1})
+    train(pictures, tmp_path, recipe)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    del state["recipe"]["backgrounds"]
+    checkpoint.save(tmp_path / CHECKPOINT, state)
+    seen: list[int] = []
+    train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: seen.append(n))
+    assert seen == []
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
