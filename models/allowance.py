@@ -3,7 +3,7 @@
 The mean of few embeddings lies farther from the next picture of the same product than the mean of
 many does: where two pictures have a cosine similarity of s in the mean, the next one and the mean
 of n have s / sqrt(s + (1 - s) / n), which grows to sqrt(s). Without making up for it products of
-many pictures win what belongs to a newcomer. Called by enrolment. Pure.
+many pictures win what belongs to a newcomer. Called by enrolment and refresh. Pure.
 """
 
 from __future__ import annotations
@@ -23,6 +23,18 @@ def allowance(pictures: int, usual: float) -> float:
     if not 0.0 < usual < 1.0:
         return 0.0
     return max(0.0, _similarity(ENOUGH, usual) - _similarity(pictures, usual))
+
+
+def grown(before: float, more: int, usual: float) -> float:
+    """Return what is left of an allowance once so many more pictures of the product have come.
+
+    How many there were is read from the allowance itself, which for want of photographs may be one
+    for packshots too: those count as few.
+    """
+    if before <= 0.0:
+        return 0.0
+    known = next((n for n in range(1, ENOUGH) if allowance(n, usual) <= before), ENOUGH)
+    return allowance(known + more, usual)
 
 
 def _similarity(pictures: int, usual: float) -> float:

@@ -91,7 +91,7 @@ def enrol(
         each = -(-ENOUGH_PICTURES // len(keep)) - 1 or 1
         views = (changed(pictures[i], MILD, random) for i in keep for _ in range(each))
         rows = np.concatenate([rows, _embedded(embedder, views)])
-    usual = _usual_spread(table)
+    usual = usual_spread(table)
     looks = looks_of(rows, first=len(keep), usual=usual)
     twin, distance = _twin(sku, looks, rows[: len(keep)], [table, *others])
     if not among_equals:
@@ -113,7 +113,7 @@ def _from_packshots(
     rows, bonus = _embedded(embedder, views), 0.0
     if table.gap is not None:
         rows, bonus = normalised(rows + table.gap.shift), table.gap.bonus
-    looks = looks_of(rows, first=0, usual=_usual_spread(table))
+    looks = looks_of(rows, first=0, usual=usual_spread(table))
     twin, distance = _twin(sku, looks, rows, [table, *others])
     return Enrolment(
         replace(looks, handicap=-bonus), (), twin, distance, typical=0, from_packshots=True
@@ -186,7 +186,8 @@ def spread_of(rows: NDArray[np.float32], usual: float = 0.0) -> float:
     return (len(rows) * own + _DOUBT * usual) / (len(rows) + _DOUBT) if usual else own
 
 
-def _usual_spread(table: GroupTable) -> float:
+def usual_spread(table: GroupTable) -> float:
+    """Return how far a picture usually lies from its product's centroid; 0 where unknown."""
     known = table.spreads[table.spreads > 0]
     return float(np.median(known)) if len(known) else 0.0
 

@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import selftest
+from models.allowance import grown
 from models.asks import Embeds, MakesGate
 from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
 from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue
-from models.enrol import enrol, looks_of
+from models.enrol import enrol, looks_of, usual_spread
 from models.groups import Groups
 from models.homes import Home, Homes
 from models.judging import Bar, Frozen, Pictures, figures_of, is_better
 from models.pictures import PictureError, read_picture
-from models.router import router_of
+from models.router import kept_up
 from models.table import GroupTable, Looks, normalised
-from models.yardstick import MOST_LEAD
 
 Challenge = Callable[[Group, Pictures], Group | Bundle | None]
 
@@ -215,14 +215,14 @@ def _grown(
                 looks[sku] = made
     if not looks:
         return group, steps
-    grown = replace(group, table=group.table.with_products(looks))
+    larger = replace(group, table=group.table.with_products(looks))
     before = figures_of(group, catalogue, frozen, embedder, tools.gate)
-    after = figures_of(grown, catalogue, frozen, embedder, tools.gate)
+    after = figures_of(larger, catalogue, frozen, embedder, tools.gate)
     told = {"before": before, "after": after}
     names = ", ".join(looks)
     if is_better(after, before, strictly=False):
         steps.append(Step(f"new pictures added to {names}", "the test does not suffer", told))
-        return grown, steps
+        return larger, steps
     steps.append(Step(f"new pictures of {names} not added", "the test is worse with them", told))
     return group, steps
 
@@ -241,7 +241,8 @@ def grown_looks(table: GroupTable, row: int, rows: NDArray[np.float32]) -> tuple
     together = np.concatenate([anchors, rows[fits]])
     looks = looks_of(together, usual=float(table.spreads[row]))
     mean = len(anchors) * centroid + rows[fits].sum(axis=0)
-    return replace(looks, centroid=normalised(mean[None])[0]), odd
+    left = grown(-float(table.handicaps[row]), int(fits.sum()), usual_spread(table))
+    return replace(looks, centroid=normalised(mean[None])[0], handicap=-left), odd
 
 
 def _challenged(
@@ -334,8 +335,12 @@ def _draft(
     """Return the next version; trained: what new models came from, by their group's name."""
     known = {sku for group in groups for sku in group.table.skus}
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
-    first = groups[0]
-    tests, crops = selftest.made(tools.opens(first.model), tools.gate(first.table), first.name)
+    tests: list[dict[str, Any]] = []
+    crops: dict[str, bytes] = {}
+    for group in groups:
+        embedder = tools.opens(group.model)
+        own, shown = selftest.made(embedder, tools.gate(group.table), group.name)
+        tests, crops = [*tests, *own], {**crops, **shown}
     draft = next_of(champion, "refresh", groups=[group.name for group in groups])
     kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(
@@ -365,7 +370,6 @@ def _routes(routes: Routes | None, groups: Sequence[Group]) -> Routes | None:
     """Return a router over the groups' products; never sure where it cannot know them all."""
     if routes is None:
         return None
-    if all(group.model is routes.model for group in groups):
-        tables = {group.name: group.table for group in groups}
-        return Routes(routes.model, router_of(tables, routes.router.margin))
-    return Routes(routes.model, replace(routes.router, margin=MOST_LEAD))
+    tables = {group.name: group.table for group in groups}
+    shared = all(group.model is routes.model for group in groups)
+    return Routes(routes.model, kept_up(routes.router, tables, shared=shared))

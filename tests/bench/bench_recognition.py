@@ -45,7 +45,7 @@ of the table without its own product."""
 
 
 FEW = (1, 3, 6, 12)
-FEW_HEAD = ("photographs", "right", "decided without review", "of those right")
+FEW_HEAD = ("photographs", "right, trained", "untrained", "untrained decided", "of those right")
 
 
 def run() -> Figures:
@@ -99,17 +99,16 @@ def markdown(figures: Figures) -> str:
 def _by_few(task: Task, embedder: Embeds, gate: MakesGate, count: int) -> tuple[Any, ...]:
     """Return what becomes of untrained products that are enrolled from so many photographs.
 
-    Those are from all over: neighbours are often of one minute. Then the shares of their pictures
-    that are told, decided without review, and right of those.
+    Those are from all over: neighbours are often of one minute. Then the shares of all pictures
+    that are told, and those of the untrained's that are decided without review, and right of those.
     """
     newcomers = {
         sku: [paths[int(place)] for place in np.linspace(0, len(paths) - 1, count)]
         for sku, paths in task.enrol.items()
     }
-    asked = {sku: task.query[sku] for sku in newcomers}
-    figures = evaluate_task(replace(task, enrol=newcomers, query=asked), embedder, gate)
-    decided = figures["selective"]
-    return count, figures["accuracy"]["untrained"], decided["coverage"], decided["accuracy"]
+    figures = evaluate_task(replace(task, enrol=newcomers), embedder, gate)
+    right, decided = figures["accuracy"], figures["by_training"]["untrained"]
+    return count, right["trained"], right["untrained"], decided["coverage"], decided["accuracy"]
 
 
 def _holds(value: float | None, sign: str, wanted: float) -> bool:

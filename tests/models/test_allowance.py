@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.allowance import ENOUGH, allowance
+from models.allowance import ENOUGH, allowance, grown
 from models.table import normalised
 
 usuals = st.floats(0.0, 2.0)
@@ -22,6 +22,18 @@ def test_more_pictures_never_need_more(pictures: int, usual: float) -> None:
 @given(pictures=st.integers(ENOUGH, 1000), usual=usuals)
 def test_enough_pictures_need_nothing(pictures: int, usual: float) -> None:
     assert allowance(pictures, usual) == 0.0
+
+
+@given(pictures=st.integers(1, ENOUGH - 1), more=st.integers(0, 30), usual=st.floats(0.02, 0.6))
+def test_an_allowance_shrinks_as_if_all_pictures_had_come_at_once(
+    pictures: int, more: int, usual: float
+) -> None:
+    assert grown(allowance(pictures, usual), more, usual) == allowance(pictures + more, usual)
+
+
+@given(before=st.floats(-1.0, 1.0), more=st.integers(1, 30), usual=usuals)
+def test_it_never_grows(before: float, more: int, usual: float) -> None:
+    assert 0.0 <= grown(before, more, usual) <= max(before, 0.0)
 
 
 def test_where_nothing_is_known_of_other_products_nothing_is_given() -> None:
