@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +32,23 @@ def embedder() -> Embedder:
     return Embedder(pair, 32, colour_weight=1.0).eval()
 
 
+@pytest.fixture(scope="session")
+def exported(
+    embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], tuple[Path, Path]]:
+    """What a box runs, with weights of so many bits: an IR and an ONNX file, made once."""
+    folder = tmp_path_factory.mktemp("exported")
+    return cache(lambda bits: export_embedder(embedder, folder / f"{bits}", side=SIDE, bits=bits))
+
+
 @pytest.mark.parametrize(("bits", "lost"), [(16, 1e-3), (8, 2e-2)])
 def test_three_forms_give_the_same(
-    embedder: Embedder, tmp_path: Path, bits: int, lost: float
+    embedder: Embedder, exported: Callable[[int], tuple[Path, Path]], bits: int, lost: float
 ) -> None:
     crops = np.stack([fitted(drawn(number), SIDE, "letterbox") for number in range(3)])
     with torch.inference_mode():
         expected = embedder(torch.from_numpy(crops)).numpy()
-    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE, bits=bits)
+    ir, onnx = exported(bits)
     for written in (onnx, ir.with_suffix(".bin")):
         assert written.stat().st_size < bits / 8 * 8_000_000
     one, other = (open_network(ir, onnx, runtime=name, threads=1).infer(crops) for name in RUNTIMES)
@@ -46,7 +57,7 @@ def test_three_forms_give_the_same(
 
 
 def test_three_forms_give_the_same_on_photographs(
-    embedder: Embedder, shared_data: Path, tmp_path: Path
+    embedder: Embedder, exported: Callable[[int], tuple[Path, Path]], shared_data: Path
 ) -> None:
     asked = find_pictures([shared_data / "grocery" / "novel" / "query"])
     paths = [paths[0] for paths in asked.values()]
@@ -54,7 +65,7 @@ def test_three_forms_give_the_same_on_photographs(
     crops = np.stack([fitted(read_picture(path), SIDE, "letterbox") for path in paths])
     with torch.inference_mode():
         expected = embedder(torch.from_numpy(crops)).numpy()
-    ir, onnx = export_embedder(embedder, tmp_path / "tiny", side=SIDE)
+    ir, onnx = exported(16)
     for runtime in RUNTIMES:
         found = open_network(ir, onnx, runtime=runtime, threads=1).infer(crops)
         assert (1.0 - (found * expected).sum(axis=1)).max() < 1e-3

@@ -29,6 +29,7 @@ from models.quantise import (  # noqa: E402
     embedded,
     export_int8,
     outside,
+    quantised,
     spread,
 )
 from models.selftest import drawn  # noqa: E402
@@ -38,9 +39,10 @@ SIDE, PRODUCTS, VIEWS = 112, 6, 3
 
 
 @pytest.fixture(scope="session")
-def embedder() -> Embedder:
+def floats() -> onnx.ModelProto:
+    """A network as it comes from training."""
     torch.manual_seed(0)
-    return Embedder(open_trunk("lite0"), 32, colour_weight=1.0).eval()
+    return as_onnx(Embedder(open_trunk("lite0"), 32, colour_weight=1.0).eval(), SIDE)
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +62,10 @@ def middles(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 def test_it_computes_in_8_bits_and_finds_what_floats_find(
-    embedder: Embedder, crops: list[np.ndarray], tmp_path: Path
+    floats: onnx.ModelProto, crops: list[np.ndarray], tmp_path: Path
 ) -> None:
-    floats = embedded(as_onnx(embedder, SIDE), crops)
-    written = export_int8(embedder, tmp_path / "small", crops, skus(), most_lost=1.0)
+    expected, written = embedded(floats, crops), tmp_path / "small.onnx"
+    onnx.save_model(quantised(floats, crops, skus(), most_lost=1.0), str(written))
     assert written.stat().st_size < 6_500_000
 
     steps = [step.get_type_name() for step in ov.Core().read_model(written).get_ops()]
@@ -75,14 +77,14 @@ def test_it_computes_in_8_bits_and_finds_what_floats_find(
     ]
     one, other = (1.0 - rows @ middles(rows).T for rows in found)
     assert np.abs(one - other).max() <= INT8_TOLERANCE
-    judge, everything = Judge(floats, skus()), range(len(crops))
-    right = [sum(judge.right(rows, everything)) for rows in (floats, *found)]
+    judge, everything = Judge(expected, skus()), range(len(crops))
+    right = [sum(judge.right(rows, everything)) for rows in (expected, *found)]
     assert right[0] > 0.7 * len(crops)
     assert min(right[1:]) >= right[0] - 2
 
 
-def test_only_what_lies_between_convolutions_is_touched(embedder: Embedder) -> None:
-    graph = as_onnx(embedder, SIDE).graph
+def test_only_what_lies_between_convolutions_is_touched(floats: onnx.ModelProto) -> None:
+    graph = floats.graph
     spared = set(outside(graph))
     kinds = {node.op_type for node in graph.node if node.name not in spared}
     assert kinds == {"Conv", "Clip", "Add", "Pad"} & {node.op_type for node in graph.node}
