@@ -120,6 +120,10 @@ def quantised(
             max_drop=most_lost,
             # With ranges that are not symmetric OpenVINO keeps most layers in floats on some chips.
             preset=nncf.QuantizationPreset.PERFORMANCE,
+            # Chips without VNNI add products of 8 bits in 16, which overflow at full range.
+            advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.ENABLE
+            ),
             subset_size=len(some),
             ignored_scope=nncf.IgnoredScope(names=outside(model.graph), validate=False),
         )
