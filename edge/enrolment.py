@@ -201,13 +201,11 @@ def rerouted(draft: Draft) -> Draft:
 
 def with_self_test(draft: Draft, opens: Opens) -> Draft:
     """Return the draft with a self-test of each of its groups."""
-    tests: list[dict[str, Any]] = []
-    files = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
-    for group in draft.groups:
-        made, crops = selftest.made(opens(group.model), Gate(group.table, group.name), group.name)
-        tests += made
-        files |= crops
-    return replace(draft, self_test=tests, files=files)
+    tests, crops = selftest.made_of(
+        (group.name, opens(group.model), Gate(group.table, group.name)) for group in draft.groups
+    )
+    kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
+    return replace(draft, self_test=tests, files={**kept, **crops})
 
 
 def _report(

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from models.digests import file_digest
+
 _ROOT = Path(__file__).parents[1]
 _GIT_S = 10
 
@@ -24,7 +26,7 @@ def data_digest(pictures: Mapping[str, Sequence[Path]]) -> str:
     whole = hashlib.sha256()
     for sku in sorted(pictures):
         whole.update(f"{sku}\n".encode())
-        for digest in sorted(_file_digest(path) for path in pictures[sku]):
+        for digest in sorted(file_digest(path.resolve())[0] for path in pictures[sku]):
             whole.update(f" {digest}\n".encode())
     return whole.hexdigest()
 
@@ -51,8 +53,3 @@ def _commit(root: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

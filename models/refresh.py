@@ -335,12 +335,9 @@ def _draft(
     """Return the next version; trained: what new models came from, by their group's name."""
     known = {sku for group in groups for sku in group.table.skus}
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
-    tests: list[dict[str, Any]] = []
-    crops: dict[str, bytes] = {}
-    for group in groups:
-        embedder = tools.opens(group.model)
-        own, shown = selftest.made(embedder, tools.gate(group.table), group.name)
-        tests, crops = [*tests, *own], {**crops, **shown}
+    tests, crops = selftest.made_of(
+        (group.name, tools.opens(group.model), tools.gate(group.table)) for group in groups
+    )
     draft = next_of(champion, "refresh", groups=[group.name for group in groups])
     kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(

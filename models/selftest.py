@@ -6,6 +6,7 @@ something else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -36,6 +37,19 @@ def made(
             }
         )
         files[name] = cv2.imencode(".png", crop)[1].tobytes()
+    return entries, files
+
+
+def made_of(
+    groups: Iterable[tuple[str, Embeds, Decides]],
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Return what `made` does for several groups together, each with its name."""
+    entries: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    for name, embedder, gate in groups:
+        own, shown = made(embedder, gate, name)
+        entries += own
+        files |= shown
     return entries, files
 
 

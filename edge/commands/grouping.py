@@ -31,7 +31,7 @@ from models.grouping import (
 )
 from models.groups import Groups
 from models.pictures import find_pictures, labelled
-from models.router import Router, routed, router_of, with_margin
+from models.router import Router, calibrated, router_of
 from models.table import GroupTable, merged
 
 _PATH = click.Path(path_type=Path)
@@ -159,9 +159,8 @@ def _routes(
     asked = {sku: paths for sku, paths in find_pictures(query).items() if sku in group_of}
     rows, skus = _embedded(groups, asked)
     truth = [group_of[sku] for sku in skus]
-    half = np.arange(len(truth)) % 2 == 0
-    router = with_margin(router, rows[half], truth[::2])
-    return router, {**asdict(routed(router, rows[~half], truth[1::2])), "margin": router.margin}
+    router, found = calibrated(router, rows, truth)
+    return router, {**asdict(found), "margin": router.margin}
 
 
 def _split(bundle: Bundle, tables: Mapping[str, GroupTable], router: Router) -> Draft:

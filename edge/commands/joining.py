@@ -18,7 +18,7 @@ from models.bundle import Bundle, BundleError, Routes, load_bundle
 from models.bundle_writer import Draft, write_bundle
 from models.join import joined, router_over, unplaced
 from models.pictures import PictureError, find_pictures, labelled, read_picture
-from models.router import Router, routed, with_margin
+from models.router import Router, calibrated
 from models.table import normalised
 from models.yardstick import MOST_LEAD
 
@@ -138,8 +138,8 @@ def _calibrated(
     rows, skus = _embedded(embedder, asked)
     home = {sku: group.name for group in draft.groups for sku in group.table.skus}
     truth = [home[sku] for sku in skus]
-    router = with_margin(router, rows[::2], truth[::2])
-    return router, asdict(routed(router, rows[1::2], truth[1::2]))
+    router, found = calibrated(router, rows, truth)
+    return router, asdict(found)
 
 
 def _measured(recogniser: Recogniser, asked: Pictures) -> dict[str, Any] | None:
