@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces import FACES, Faces
+from edge.faces import Faces
 from edge.gate import Gate
 from models import selftest
-from models.bundle import Bundle, BundleError, Group, Routes
+from models.bundle import FACES, Bundle, BundleError, Group, Routes
 from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue, Product
 from models.enrol import Enrolment
@@ -202,7 +202,8 @@ def rerouted(draft: Draft) -> Draft:
 def with_self_test(draft: Draft, opens: Opens) -> Draft:
     """Return the draft with a self-test of each of its groups."""
     tests, crops = selftest.made_of(
-        (group.name, opens(group.model), Gate(group.table, group.name)) for group in draft.groups
+        ((group, opens(group.model), Gate(group.table, group.name)) for group in draft.groups),
+        draft.files,
     )
     kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(draft, self_test=tests, files={**kept, **crops})

@@ -12,11 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
+from models.bundle import FACES, Bundle
 from models.pictures import read_picture
-
-FACES = "pictures"
-"""Where a bundle keeps them, as <sku>.jpg."""
 
 _FACE_SIDE = 192
 _BESIDE_SIDE = 320

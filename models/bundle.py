@@ -38,6 +38,9 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.csv"
 SELF_TEST = "selftest/expected.json"
+FACES = "pictures"
+"""Where a bundle keeps small pictures of products, as <sku>.jpg."""
+
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
 """The bundle that comes with the package."""
 

@@ -144,11 +144,12 @@ def bundle_of(
         made = calibrated_table(embedder, material, settings)
         table = made.table
         say(json.dumps(asdict(made.calibration)))
-        tests, crops = selftest.made(embedder, gate(table), GROUP)
+        group = Group(GROUP, model, table)
+        tests, crops = selftest.made(group, embedder, gate(table))
         draft = Draft(
             bundle_id=bundle_id,
             version=1,
-            groups=[Group(GROUP, model, table)],
+            groups=[group],
             catalogue=Catalogue(material.catalogue[sku] for sku in table.skus),
             licences={
                 recipe.backbone: licence(

@@ -335,10 +335,11 @@ def _draft(
     """Return the next version; trained: what new models came from, by their group's name."""
     known = {sku for group in groups for sku in group.table.skus}
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
-    tests, crops = selftest.made_of(
-        (group.name, tools.opens(group.model), tools.gate(group.table)) for group in groups
-    )
     draft = next_of(champion, "refresh", groups=[group.name for group in groups])
+    tests, crops = selftest.made_of(
+        ((group, tools.opens(group.model), tools.gate(group.table)) for group in groups),
+        draft.files,
+    )
     kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(
         draft,

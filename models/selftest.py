@@ -1,12 +1,16 @@
-"""Crops a box decides on before it trusts a bundle, drawn here so that nobody's picture is needed.
+"""Crops a box decides on before it trusts a bundle: drawn ones, and the bundle's own pictures.
 
-What is expected of them is what the bundle's maker got; another answer means that the box computes
-something else.
+Drawn ones are nobody's pictures and are mostly unknown; of the products whose pictures a bundle
+carries some are to be known again. What is expected is what the bundle's maker got; another answer
+means that the box computes something else. Boxes may differ by a model's tolerance, so crops that
+such a difference could make another decision of are passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -14,43 +18,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.asks import Decides, Embeds
+from models.bundle import FACES, Group
 
 CROPS = 6
+"""So many drawn crops, and at most so many of products."""
+
+_TRIED = 4 * CROPS
+"""So many of either are looked at."""
 
 
 def made(
-    embedder: Embeds, gate: Decides, group: str
+    group: Group, embedder: Embeds, gate: Decides, files: Mapping[str, bytes] | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """Return the entries of `selftest/expected.json`, and the crops by their path in the bundle."""
-    entries, files = [], {}
-    for number in range(CROPS):
-        crop = drawn(number)
-        name = f"selftest/{number}.png"
-        ruling = gate.decide(embedder.embed([crop])[0])
-        entries.append(
-            {
-                "crop": name,
-                "group": group,
-                "verdict": str(ruling.verdict),
-                "sku": ruling.sku,
-                "distance": round(ruling.distance, 6),
-            }
-        )
-        files[name] = cv2.imencode(".png", crop)[1].tobytes()
-    return entries, files
+    """Return the entries of `selftest/expected.json`, and the drawn crops by path in the bundle.
+
+    files: of the bundle, by their path in it; where there are pictures of products among them,
+    those that are accepted as their product are part of the test.
+    """
+
+    def entry(name: str, crop: NDArray[np.uint8]) -> dict[str, Any] | None:
+        embedding = embedder.embed([crop])[0]
+        ruling = gate.decide(embedding)
+        if not _firm(embedding, group, gate):
+            return None
+        return {
+            "crop": name,
+            "group": group.name,
+            "verdict": str(ruling.verdict),
+            "sku": ruling.sku,
+            "distance": round(ruling.distance, 6),
+        }
+
+    numbers = ((f"selftest/{n}.png", drawn(n)) for n in range(_TRIED))
+    some = (told for name, crop in numbers if (told := entry(name, crop)))
+    shown = (told for name, crop in _pictures(group, files or {}) if (told := entry(name, crop)))
+    known = (told for told in shown if told["sku"] == PurePosixPath(told["crop"]).stem)
+    entries = [*islice(some, CROPS), *islice(known, CROPS)]
+    made_here = {told["crop"] for told in entries if told["crop"].startswith("selftest/")}
+    crops = {name: drawn(int(PurePosixPath(name).stem)) for name in sorted(made_here)}
+    return entries, {k: cv2.imencode(".png", crop)[1].tobytes() for k, crop in crops.items()}
 
 
 def made_of(
-    groups: Iterable[tuple[str, Embeds, Decides]],
+    groups: Iterable[tuple[Group, Embeds, Decides]], files: Mapping[str, bytes]
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """Return what `made` does for several groups together, each with its name."""
-    entries: list[dict[str, Any]] = []
-    files: dict[str, bytes] = {}
-    for name, embedder, gate in groups:
-        own, shown = made(embedder, gate, name)
-        entries += own
-        files |= shown
-    return entries, files
+    """Return what `made` does for several groups of one bundle together."""
+    each = [made(group, embedder, gate, files) for group, embedder, gate in groups]
+    crops = {name: crop for _, own in each for name, crop in own.items()}
+    return list(chain.from_iterable(entries for entries, _ in each)), crops
 
 
 def drawn(number: int) -> NDArray[np.uint8]:
@@ -64,3 +79,37 @@ def drawn(number: int) -> NDArray[np.uint8]:
     centre = (int(width * random.uniform(0.3, 0.7)), int(height * random.uniform(0.3, 0.8)))
     cv2.circle(crop, centre, min(height, width) // 5, mark, -1, cv2.LINE_AA)
     return crop
+
+
+def _pictures(group: Group, files: Mapping[str, bytes]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield pictures of a group's products and their names, evenly spread over the products."""
+    names = [name for sku in group.table.skus if (name := f"{FACES}/{sku}.jpg") in files]
+    for place in np.unique(np.linspace(0, len(names) - 1, min(_TRIED, len(names))).astype(int)):
+        crop = cv2.imdecode(np.frombuffer(files[names[place]], np.uint8), cv2.IMREAD_COLOR)
+        if crop is not None:
+            yield names[place], np.asarray(crop, np.uint8)
+
+
+def _firm(embedding: NDArray[np.float32], group: Group, gate: Decides) -> bool:
+    """Tell whether the gate decides alike a tolerance nearer to a candidate, and farther off."""
+    found = gate.decide(embedding)
+    rows = {sku: row for row, sku in enumerate(group.table.skus)}
+    for candidate in found.nearest[:2]:
+        centroid = group.table.centroids[rows[candidate.sku]]
+        for step in (-group.model.tolerance, group.model.tolerance):
+            moved = gate.decide(_turned(embedding, centroid, step))
+            if (moved.verdict, moved.sku) != (found.verdict, found.sku):
+                return False
+    return True
+
+
+def _turned(
+    embedding: NDArray[np.float32], centroid: NDArray[np.float32], step: float
+) -> NDArray[np.float32]:
+    """Return a (D,) embedding turned until its cosine distance to a centroid is greater by step."""
+    cosine = float(embedding @ centroid)
+    across = embedding - cosine * centroid
+    across /= max(float(np.linalg.norm(across)), 1e-6)
+    wanted = float(np.clip(cosine - step, -1.0, 1.0))
+    turned = wanted * centroid + np.sqrt(1.0 - wanted**2) * across
+    return np.asarray(turned / np.linalg.norm(turned), np.float32)

@@ -94,7 +94,7 @@ def a_bundle(
         near = vector + np.random.default_rng(number).normal(0, 0.01, (2, dim))
         looks[f"stranger-{number}"] = Looks(vector, normalised(near.astype(np.float32)))
     group = Group("all", model, build_table(looks, dim, thresholds))
-    tests, files = made(embedder, Gate(group.table, "all"), "all")
+    tests, files = made(group, embedder, Gate(group.table, "all"))
     products = [Product(sku, sku.upper(), price_minor=prices, currency="EUR") for sku in looks]
     if tail is not None:
         a_network(path, dim=dim, weights=weights, tail=tail)

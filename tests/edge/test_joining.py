@@ -54,11 +54,12 @@ def a_group(folder: Path, bundle_id: str, numbers: range, seed: int) -> Bundle:
         if int(sku[1:]) in numbers:
             made = enrol(sku, [read_picture(path) for path in paths], embedder, table)
             table = table.with_products({sku: made.looks})
-    tests, crops = made_self_test(embedder, Gate(table, "all"), "all")
+    group = Group("all", model, table)
+    tests, crops = made_self_test(group, embedder, Gate(table, "all"))
     draft = Draft(
         bundle_id=bundle_id,
         version=2,
-        groups=[Group("all", model, table)],
+        groups=[group],
         catalogue=Catalogue(Product(sku, sku.upper(), bundle_id) for sku in table.skus),
         licences={"small": f"free for {bundle_id}"},
         provenance={"seed": seed},
