@@ -112,7 +112,8 @@ def _into(
     embedder, others = groups.embedder(home), groups.others(home)
     made = enrol_one(sku, pictures, embedder, table, others, among_equals=among_equals)
     left = {n: t.without([sku]) for n, t in groups.tables.items() if n != home and sku in t.skus}
-    return groups.with_tables({**left, home: table.with_products({sku: made.looks})}), made
+    changed = {**left, home: table.with_products({sku: made.looks})}
+    return groups.with_tables(changed, groups.middles(sku, made.fitting(pictures))), made
 
 
 def _emptied(table: GroupTable) -> GroupTable:
@@ -181,14 +182,16 @@ def with_tables(bundle: Bundle, groups: Groups, step: str, **said: Any) -> Draft
     Its self-test is gone, since the tables it spoke of have changed: see `with_self_test`.
     step, said: why, see `models.bundle_writer.next_of`.
     """
-    draft = next_of(bundle, step, **said)
-    return rerouted(replace(draft, groups=groups.written(bundle.groups)))
+    draft = replace(next_of(bundle, step, **said), groups=groups.written(bundle.groups))
+    if groups.router is None or bundle.routes is None:
+        return rerouted(draft)
+    return replace(draft, routes=Routes(bundle.routes.model, groups.router))
 
 
 def rerouted(draft: Draft) -> Draft:
     """Return the draft with a router that knows the groups' products as they are now.
 
-    A router over another network's embeddings is never sure any more: see `models.router.kept_up`.
+    Of a product it was never shown it cannot know: see `models.router.kept_up`.
     """
     if draft.routes is None:
         return draft

@@ -26,6 +26,14 @@ class Embeds(Protocol):
         ...
 
 
+def embedded(embedder: Embeds, crops: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Embed N crops, at least one, to (N, D).
+
+    One by one with several in flight, which is quicker than all in a batch.
+    """
+    return np.stack(list(embedder.embed_many(crops)))
+
+
 class Named(Protocol):
     """A product the gate considered."""
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import calibrate, selftest
-from models.asks import Embeds, MakesGate
+from models.asks import Embeds, MakesGate, embedded
 from models.augment import HARSH, changed
 from models.backbone import Ensemble, Trunk, licence, open_trunk
 from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, Bundle, Group, Model
@@ -257,10 +257,10 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
     table = table.with_handicap(train, settings.handicap)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
-    rows, skus = _with_harsh_views(embedder, material.val, rows, skus, random)
+    rows, skus, which = _with_harsh_views(embedder, material.val, rows, skus, random)
     photographed = calibrate.Kind(
-        calibrate.evidence(table, rows, skus),
-        calibrate.evidence(table, rows, skus, without_own=True),
+        calibrate.evidence(table, rows, skus, pictures=which),
+        calibrate.evidence(table, rows, skus, pictures=which, without_own=True),
     )
     known, unknown = [], []
     for store in material.stores:
@@ -270,10 +270,10 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
         }
         whole = table.with_products(looks)
         asked = [(sku, crop) for sku, crops in store.queries.items() for crop in crops]
-        rows = np.stack(list(embedder.embed_many(crop for _, crop in asked)))
+        rows = embedded(embedder, (crop for _, crop in asked))
         known.append(calibrate.evidence(whole, rows, [sku for sku, _ in asked]))
         strangers = [changed(crop, HARSH, random) for crop in store.unknown]
-        rows = np.stack(list(embedder.embed_many([*store.unknown, *strangers])))
+        rows = embedded(embedder, [*store.unknown, *strangers])
         unknown.append(calibrate.evidence(whole, rows, [""] * len(rows)))
     kinds = [photographed]
     if known:
@@ -306,19 +306,21 @@ def _with_harsh_views(
     rows: NDArray[np.float32],
     skus: list[str],
     random: np.random.Generator,
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Add embeddings of pictures as a bad camera sees them, and what those show.
+) -> tuple[NDArray[np.float32], list[str], list[int]]:
+    """Add embeddings of pictures as a bad camera sees them, what those show, and of which each is.
 
     Pictures kept back from a training were taken where its own were, and are told apart too easily.
     """
-    shown = [(sku, path) for sku, path in labelled(pictures) for _ in range(_HARSH_VIEWS)]
-    views = (changed(read_picture(path), HARSH, random) for _, path in shown)
-    harsh = np.stack(list(embedder.embed_many(views)))
-    return np.concatenate([rows, harsh]), [*skus, *(sku for sku, _ in shown)]
+    numbered = list(enumerate(labelled(pictures)))
+    seen = [(number, *one) for number, one in numbered for _ in range(_HARSH_VIEWS)]
+    views = (changed(read_picture(path), HARSH, random) for *_, path in seen)
+    harsh = embedded(embedder, views)
+    which = [*(number for number, _ in numbered), *(number for number, *_ in seen)]
+    return np.concatenate([rows, harsh]), [*skus, *(sku for _, sku, _ in seen)], which
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
-    rows = np.stack(list(embedder.embed_many(read_picture(p) for _, p in labelled(pictures))))
+    rows = embedded(embedder, (read_picture(path) for _, path in labelled(pictures)))
     blocks, start = {}, 0
     for sku, paths in pictures.items():
         blocks[sku] = rows[start : start + len(paths)]

@@ -9,14 +9,14 @@ the default bundle; the embedder is handed in.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.allowance import allowance
-from models.asks import Embeds
+from models.asks import Embeds, embedded
 from models.augment import MILD, changed
 from models.packshots import is_packshot, staged
 from models.table import GroupTable, Looks, normalised
@@ -61,6 +61,10 @@ class Enrolment:
     typical: int = 0
     from_packshots: bool = False
 
+    def fitting(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Return those of the pictures it was made from that were not left out."""
+        return [picture for n, picture in enumerate(pictures) if n not in self.outliers]
+
 
 def enrol(
     sku: str,
@@ -83,14 +87,14 @@ def enrol(
         raise ValueError(f"{sku}: no pictures to enrol from")
     if all(is_packshot(picture) for picture in pictures):
         return _from_packshots(sku, pictures, embedder, table, others)
-    plain = _embedded(embedder, pictures)
+    plain = embedded(embedder, pictures)
     keep, outliers = without_outliers(plain)
     rows = plain[keep]
     if len(keep) < ENOUGH_PICTURES:
         random = np.random.default_rng(zlib.crc32(sku.encode()))
         each = -(-ENOUGH_PICTURES // len(keep)) - 1 or 1
         views = (changed(pictures[i], MILD, random) for i in keep for _ in range(each))
-        rows = np.concatenate([rows, _embedded(embedder, views)])
+        rows = np.concatenate([rows, embedded(embedder, views)])
     usual = usual_spread(table)
     looks = looks_of(rows, first=len(keep), usual=usual)
     twin, distance = _twin(sku, looks, rows[: len(keep)], [table, *others])
@@ -110,7 +114,7 @@ def _from_packshots(
     """Enrol from nothing but packshots: staged, and brought over the gap where it is known."""
     random = np.random.default_rng(zlib.crc32(sku.encode()))
     views = (view for picture in pictures for view in staged(picture, random))
-    rows, bonus = _embedded(embedder, views), 0.0
+    rows, bonus = embedded(embedder, views), 0.0
     if table.gap is not None:
         rows, bonus = normalised(rows + table.gap.shift), table.gap.bonus
     looks = looks_of(rows, first=0, usual=usual_spread(table))
@@ -126,11 +130,6 @@ def _twin(
     """Return the nearest look-alike of any table, itself left out, as `look_alike` does."""
     found = [look_alike(looks, rows, table.without([sku])) for table in tables]
     return min(found, key=lambda one: (one[0] is None, one[1]))
-
-
-def _embedded(embedder: Embeds, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Embed pictures one by one with several in flight, which is quicker than all in a batch."""
-    return np.stack(list(embedder.embed_many(pictures)))
 
 
 def look_alike(

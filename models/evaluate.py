@@ -246,6 +246,7 @@ def _enrolled(groups: Groups, asked: Questions) -> Groups:
     homes = Homes(groups, {sku: product.category for sku, product in asked.catalogue.items()})
     known = groups.home_of
     looks: dict[str, dict[str, Looks]] = {}
+    middles: dict[str, NDArray[np.float32]] = {}
     for sku, paths in asked.enrol.items():
         if sku in known:
             continue
@@ -253,9 +254,9 @@ def _enrolled(groups: Groups, asked: Questions) -> Groups:
         home = homes.of(sku, pictures).group
         made = enrol(sku, pictures, groups.embedder(home), groups.tables[home])
         looks.setdefault(home, {})[sku] = made.looks
-    return groups.with_tables(
-        {name: groups.tables[name].with_products(found) for name, found in looks.items()}
-    )
+        middles |= groups.middles(sku, made.fitting(pictures))
+    changed = {name: groups.tables[name].with_products(found) for name, found in looks.items()}
+    return groups.with_tables(changed, middles)
 
 
 def _ask(pictures: Pictures, groups: Groups, judge: DecidesAmong) -> tuple[list[Answer], Rows]:

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.asks import DecidesAmong, Embeds
+from models.asks import DecidesAmong, Embeds, embedded
 from models.bundle import Bundle, Group, Model
 from models.pictures import read_picture
 from models.router import Router, kept_up
-from models.table import GroupTable
+from models.table import GroupTable, normalised
+
+Row = NDArray[np.float32]
 
 Opens = Callable[[Model], Embeds]
 """Opens a model; the same one may be asked for again."""
@@ -78,13 +80,31 @@ class Groups:
         model = self.model_of[group]
         return [t for n, t in self.tables.items() if n != group and self.model_of[n] == model]
 
-    def with_tables(self, changed: Mapping[str, GroupTable]) -> Groups:
-        """Return the groups with other tables for some, and a router that knows those."""
+    @property
+    def router_is_apart(self) -> bool:
+        """Whether the router's model is another than that of some group."""
+        return self.router is not None and set(self.model_of.values()) != {self.router_model}
+
+    def middles(self, sku: str, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Row]:
+        """Return a product's (D,) L2-normalised embedding where the router needs one of its own.
+
+        pictures: at least one, each (h, w, 3) uint8 BGR.
+        """
+        if not self.router_is_apart:
+            return {}
+        return {sku: middle_of(self.embedders[self.router_model], pictures)}
+
+    def with_tables(
+        self, changed: Mapping[str, GroupTable], middles: Mapping[str, Row] | None = None
+    ) -> Groups:
+        """Return the groups with other tables for some, and a router that knows those.
+
+        middles: of what is new in them, as `middles` returns it.
+        """
         tables = {**self.tables, **changed}
         router = self.router
         if router is not None and changed:
-            shared = set(self.model_of.values()) == {self.router_model}
-            router = kept_up(router, tables, shared=shared)
+            router = kept_up(router, tables, middles, shared=not self.router_is_apart)
         return replace(self, tables=tables, router=router)
 
     def without(self, skus: Iterable[str]) -> Groups:
@@ -105,6 +125,12 @@ class Groups:
     def written(self, groups: Sequence[Group]) -> list[Group]:
         """Return a bundle's groups with the tables of these."""
         return [Group(group.name, group.model, self.tables[group.name]) for group in groups]
+
+
+def middle_of(embedder: Embeds, pictures: Iterable[NDArray[np.uint8]]) -> Row:
+    """Return (D,), the L2-normalised mean of what pictures, at least one, are embedded to."""
+    mean = embedded(embedder, pictures).mean(axis=0, keepdims=True)
+    return np.asarray(normalised(mean)[0], np.float32)
 
 
 MakesPanel = Callable[[Groups], DecidesAmong]

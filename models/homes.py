@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from models.bundle import BundleError
 from models.grouping import Category, Grouping, grouping_of, joining
-from models.groups import Groups
-from models.table import normalised
+from models.groups import Groups, middle_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Homes:
             return Home(next(iter(groups.tables)))
         if groups.share_a_model:
             (model,) = set(groups.model_of.values())
-            found = Category(sku, 1, _middle(groups.embedders[model].embed(pictures)))
+            found = Category(sku, 1, middle_of(groups.embedders[model], pictures))
             joined = joining(self._grouping, found)
             told = "" if joined.group else f"{joined.reason}; it may need a group of its own"
             return Home(joined.nearest, told)
@@ -102,9 +101,5 @@ class Homes:
                 f"sku {sku!r}: no group has products of its category {category!r}, and the groups' "
                 "models differ, so that none is nearest: say which by --group"
             )
-        middle = _middle(groups.embedders[groups.router_model].embed(pictures))
+        middle = middle_of(groups.embedders[groups.router_model], pictures)
         return Home(groups.router.route(middle).groups[0])
-
-
-def _middle(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(normalised(rows.mean(axis=0, keepdims=True))[0], np.float32)

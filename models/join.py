@@ -72,6 +72,7 @@ def router_over(
         np.ascontiguousarray(np.concatenate(blocks)),
         np.repeat(np.arange(len(groups)), [len(block) for block in blocks]),
         tuple(group.name for group in groups),
+        skus=tuple(sku for group in groups for sku in group.table.skus),
     )
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.asks import Embeds
+from models.asks import Embeds, embedded
 from models.augment import MILD, changed
 from models.pictures import read_picture
 from models.table import Gap, GroupTable, Looks, build_table, normalised
@@ -142,7 +142,7 @@ def with_gap(
         pictures = [p for p in map(read_picture, paths) if is_packshot(p)]
         if pictures and sku in table.skus:
             views = (view for picture in pictures for view in staged(picture, random))
-            found[sku] = np.stack(list(embedder.embed_many(views)))
+            found[sku] = embedded(embedder, views)
     return replace(table, gap=learn_gap(Rehearsal(table, found, queries, skus)))
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models import selftest
 from models.allowance import grown
-from models.asks import Embeds, MakesGate
+from models.asks import Embeds, MakesGate, embedded
 from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
 from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue
@@ -95,9 +95,11 @@ def refresh(
     Raises what reading pictures and embedding raises, not for single broken pictures.
     """
     fresh, digests, steps = _fresh(arrivals, frozen, catalogue, taken)
-    homes = _homes(champion, catalogue, fresh, tools, steps)
+    whole = Groups.of(champion, tools.opens)
+    homes = _homes(whole, catalogue, fresh, steps)
     digests -= {file_digest(p)[0] for s in fresh if s not in homes for p in fresh[s]}
     groups = list(champion.groups)
+    middles: dict[str, NDArray[np.float32]] = {}
     trained: dict[str, Bundle] = {}
     for number, group in enumerate(groups):
         embedder = tools.opens(group.model)
@@ -105,6 +107,7 @@ def refresh(
         known = {s: p for s, p in own.items() if s in group.table.skus}
         group, told = _enrolled(group, own, embedder, groups)
         steps += told
+        middles |= _middles(whole, {s: p for s, p in own.items() if s not in known})
         group, told = _grown(group, known, catalogue, frozen, embedder, tools)
         steps += told
         material = _together(training or {}, arrivals)
@@ -117,20 +120,19 @@ def refresh(
             group = challenger
         groups[number] = group
     changed = any(a is not b for a, b in zip(groups, champion.groups, strict=True))
-    draft = _draft(champion, groups, catalogue, trained, tools) if changed else None
+    draft = _draft(champion, groups, catalogue, trained, middles, tools) if changed else None
     if draft is None:
         steps.append(Step("nothing published", "nothing is better than what there is"))
     return Refreshed(draft, steps, digests)
 
 
 def _homes(
-    champion: Bundle, catalogue: Catalogue, fresh: Pictures, tools: Tools, steps: list[Step]
+    groups: Groups, catalogue: Catalogue, fresh: Pictures, steps: list[Step]
 ) -> dict[str, str]:
     """Return the group of each product that can have one; say which cannot, or hardly.
 
     What a group knows stays there; see `models.homes` for the rest.
     """
-    groups = Groups.of(champion, tools.opens)
     homes = Homes(groups, {sku: product.category for sku, product in catalogue.items()})
     found = {sku: name for sku, name in groups.home_of.items() if sku in fresh}
     for sku in [s for s in fresh if s not in found]:
@@ -138,7 +140,7 @@ def _homes(
         if home is None:
             pictures, _ = _read(fresh[sku])
             try:
-                home = homes.of(sku, pictures) if pictures else Home(champion.groups[0].name)
+                home = homes.of(sku, pictures) if pictures else Home(next(iter(groups.tables)))
             except BundleError as error:
                 steps.append(Step(f"{sku}: passed over", str(error)))
                 continue
@@ -192,6 +194,16 @@ def _enrolled(
     return (replace(group, table=table) if table is not group.table else group), steps
 
 
+def _middles(groups: Groups, enrolled: Pictures) -> dict[str, NDArray[np.float32]]:
+    """Return what the router needs to know of new products of which a picture can be read."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for sku, paths in enrolled.items() if groups.router_is_apart else ():
+        pictures, _ = _read(paths)
+        if pictures:
+            found |= groups.middles(sku, pictures)
+    return found
+
+
 def _grown(
     group: Group,
     known: Pictures,
@@ -207,7 +219,7 @@ def _grown(
         steps += [Step(f"{sku}: a picture left out", reason) for reason in broken]
         if pictures:
             row = group.table.skus.index(sku)
-            made, odd = grown_looks(group.table, row, embedder.embed(pictures))
+            made, odd = grown_looks(group.table, row, embedded(embedder, pictures))
             if odd:
                 reason = "looks like nothing known of the product: a wrong label, most likely"
                 steps.append(Step(f"{sku}: {odd} pictures left out", reason))
@@ -330,9 +342,14 @@ def _draft(
     groups: Sequence[Group],
     catalogue: Catalogue,
     trained: Mapping[str, Bundle],
+    middles: Mapping[str, NDArray[np.float32]],
     tools: Tools,
 ) -> Draft:
-    """Return the next version; trained: what new models came from, by their group's name."""
+    """Return the next version.
+
+    trained: what new models came from, by their group's name. middles: of new products, as
+    `models.groups.Groups.middles` returns them.
+    """
     known = {sku for group in groups for sku in group.table.skus}
     added = {sku: catalogue[sku] for sku in known if sku in catalogue}
     draft = next_of(champion, "refresh", groups=[group.name for group in groups])
@@ -351,7 +368,7 @@ def _draft(
         provenance=_with_challengers(draft.provenance, trained),
         self_test=tests,
         files={**kept, **crops},
-        routes=_routes(champion.routes, groups),
+        routes=_routes(champion.routes, groups, middles),
     )
 
 
@@ -364,10 +381,12 @@ def _with_challengers(
     return told | {"challengers": {**told.get("challengers", {}), **since}} if since else told
 
 
-def _routes(routes: Routes | None, groups: Sequence[Group]) -> Routes | None:
+def _routes(
+    routes: Routes | None, groups: Sequence[Group], middles: Mapping[str, NDArray[np.float32]]
+) -> Routes | None:
     """Return a router over the groups' products; never sure where it cannot know them all."""
     if routes is None:
         return None
     tables = {group.name: group.table for group in groups}
     shared = all(group.model is routes.model for group in groups)
-    return Routes(routes.model, kept_up(routes.router, tables, shared=shared))
+    return Routes(routes.model, kept_up(routes.router, tables, middles, shared=shared))

@@ -39,6 +39,7 @@ class Router:
 
     rows: (R, D) float32, L2-normalised centroids. owners: (R,) int64, the group of each.
     groups: names. margin: lead over the nearest product of another group that it takes to be sure.
+    skus: the product each row is of; none where it was made before that was kept.
     Raises TableError where the parts do not fit.
     """
 
@@ -46,6 +47,7 @@ class Router:
     owners: NDArray[np.int64]
     groups: tuple[str, ...]
     margin: float = MOST_LEAD
+    skus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
@@ -56,6 +58,8 @@ class Router:
             0 <= self.owners.min() <= self.owners.max() < len(self.groups)
         ):
             raise TableError("a router's row belongs to no group")
+        if self.skus and len(self.skus) != len(self.rows):
+            raise TableError(f"a router names {len(self.skus)} products for {len(self.rows)} rows")
         if not 0.0 <= self.margin <= MOST_LEAD:
             raise TableError(f"router margin {self.margin} must lie in [0, {MOST_LEAD:g}]")
 
@@ -73,7 +77,12 @@ class Router:
     def save(self, folder: Path) -> None:
         """Write the router's files into folder, which must exist."""
         np.save(folder / ROWS, self.rows)
-        told = {"groups": self.groups, "owners": self.owners.tolist(), "margin": self.margin}
+        told = {
+            "groups": self.groups,
+            "owners": self.owners.tolist(),
+            "margin": self.margin,
+            "skus": self.skus,
+        }
         (folder / DESCRIPTION).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
     def _nearest(self, embedding: NDArray[np.float32]) -> tuple[list[int], list[float]]:
@@ -94,7 +103,8 @@ def load_router(folder: Path) -> Router:
         told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         rows = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)
         groups = tuple(str(name) for name in told["groups"])
-        return Router(rows, np.array(told["owners"], np.int64), groups, float(told["margin"]))
+        skus = tuple(str(sku) for sku in told.get("skus", ()))
+        return Router(rows, np.array(told["owners"], np.int64), groups, float(told["margin"]), skus)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TableError(f"{folder}: not a router: {error}") from error
 
@@ -106,16 +116,38 @@ def router_of(tables: Mapping[str, GroupTable], margin: float = MOST_LEAD) -> Ro
         np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()]),
         tuple(tables),
         margin,
+        tuple(sku for table in tables.values() for sku in table.skus),
     )
 
 
-def kept_up(router: Router, tables: Mapping[str, GroupTable], *, shared: bool) -> Router:
+def kept_up(
+    router: Router,
+    tables: Mapping[str, GroupTable],
+    middles: Mapping[str, NDArray[np.float32]] | None = None,
+    *,
+    shared: bool,
+) -> Router:
     """Return a router that knows tables as they are now.
 
-    shared: whether their groups share its model. Where they do not it cannot know what was added
-    since, so it is never sure any more and all groups are asked.
+    tables: of the router's groups. middles: (D,) L2-normalised of products that are new, by the
+    router's model. shared: whether the groups share that model, so that their centroids tell.
+    Where neither tells of a product that is sold now the router is not sure of anything any more,
+    and all groups are asked.
     """
-    return router_of(tables, router.margin) if shared else replace(router, margin=MOST_LEAD)
+    if shared:
+        return router_of(tables, router.margin)
+    known = {**dict(zip(router.skus, router.rows, strict=False)), **(middles or {})}
+    sold = [(sku, name) for name, table in tables.items() for sku in table.skus]
+    placed = [(known[sku], name, sku) for sku, name in sold if sku in known]
+    if len(placed) < len(sold):
+        return replace(router, margin=MOST_LEAD)
+    return Router(
+        np.array([row for row, *_ in placed], np.float32).reshape(-1, router.rows.shape[1]),
+        np.array([router.groups.index(name) for _, name, _ in placed], np.int64),
+        router.groups,
+        router.margin,
+        tuple(sku for *_, sku in placed),
+    )
 
 
 def with_margin(

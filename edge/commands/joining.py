@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.cli import BadInput
 from edge.commands.upkeep import PROBLEMS, json_option, refuse, say, show
 from edge.embed import Embedder, Recogniser, open_embedder
+from models.asks import embedded
 from models.bundle import Bundle, BundleError, Routes, load_bundle
 from models.bundle_writer import Draft, write_bundle
+from models.groups import middle_of
 from models.join import joined, router_over, unplaced
 from models.pictures import PictureError, find_pictures, labelled, read_picture
 from models.router import Router, calibrated
-from models.table import normalised
 from models.yardstick import MOST_LEAD
 
 _PATH = click.Path(path_type=Path)
@@ -118,9 +117,7 @@ def _routed(
             "other bundles; without --pictures there is none, and all groups are asked"
         )
     embedder = open_embedder(model)
-    rows, skus = _embedded(embedder, {sku: pictures[sku] for sku in wanted})
-    names = np.array(skus)
-    middles = {sku: normalised(rows[names == sku].mean(axis=0)[None])[0] for sku in wanted}
+    middles = {sku: middle_of(embedder, map(read_picture, pictures[sku])) for sku in wanted}
     router = router_over(draft.groups, model, middles)
     told: dict[str, Any] = {}
     if sum(map(len, asked.values())) > 1:
@@ -135,10 +132,10 @@ def _calibrated(
     router: Router, embedder: Embedder, asked: Pictures, draft: Draft
 ) -> tuple[Router, dict[str, Any]]:
     """Return the router with a margin from every other query, and how it does on the rest."""
-    rows, skus = _embedded(embedder, asked)
+    shown = list(labelled(asked))
     home = {sku: group.name for group in draft.groups for sku in group.table.skus}
-    truth = [home[sku] for sku in skus]
-    router, found = calibrated(router, rows, truth)
+    rows = embedded(embedder, (read_picture(path) for _, path in shown))
+    router, found = calibrated(router, rows, [home[sku] for sku, _ in shown])
     return router, asdict(found)
 
 
@@ -150,11 +147,3 @@ def _measured(recogniser: Recogniser, asked: Pictures) -> dict[str, Any] | None:
         return None
     right = round(sum(decided) / len(decided), 4) if decided else None
     return {"queries": len(found), "coverage": round(len(decided) / len(found), 4), "right": right}
-
-
-def _embedded(embedder: Embedder, pictures: Pictures) -> tuple[NDArray[np.float32], list[str]]:
-    """Return (N, D) embeddings of pictures, and what each shows."""
-    asked = list(labelled(pictures))
-    rows = [np.empty((0, embedder.dim), np.float32)]
-    rows += [row[None] for row in embedder.embed_many(read_picture(path) for _, path in asked)]
-    return np.concatenate(rows), [sku for sku, _ in asked]

@@ -124,6 +124,31 @@ def test_a_router_by_the_first_network_knows_where_products_of_the_other_are(
     assert all(answer in (sku, None) for sku, answer in found)
 
 
+@pytest.mark.slow
+def test_the_router_stays_sure_after_a_product_of_another_network_is_enrolled(
+    shop: Path, tmp_path: Path
+) -> None:
+    join(shop, tmp_path / "all", "--pictures", shop / "train", "--query", shop / "many")
+    before = load_bundle(tmp_path / "all").routes
+    put_pictures(tmp_path / "train", range(8, 9), 6, seed=4)
+    put_pictures(tmp_path / "query", range(8, 9), 16, seed=5)
+    catalogue = tmp_path / "new.csv"
+    catalogue.write_text("sku,name,category\np8,A newcomer,fruit\n", encoding="utf-8")
+    names = ["models", "enrol", "--bundle", tmp_path / "all", "--out", tmp_path / "next"]
+    names += ["--catalogue", catalogue, "--pictures", tmp_path / "train", "--json"]
+    result = CliRunner().invoke(main, list(map(str, names)))
+    assert result.exit_code == 0, result.output
+    bundle = load_bundle(tmp_path / "next")
+    assert before is not None
+    assert bundle.routes is not None
+    assert bundle.routes.router.margin == before.router.margin < MOST_LEAD
+    assert set(bundle.routes.router.skus) == {f"p{number}" for number in range(9)}
+    for folder in (shop, tmp_path):
+        found = answers(bundle, folder)
+        assert {sku for sku, answer in found if answer == sku} == {sku for sku, _ in found}
+        assert all(answer in (sku, None) for sku, answer in found)
+
+
 def with_a_twin(bundle: Bundle, shop: Path) -> Bundle:
     """Return the bundle with a product among the fruit that looks like p0, which is a drink."""
     drinks, fruit = bundle.groups

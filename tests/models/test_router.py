@@ -13,7 +13,7 @@ from edge.enrolment import rerouted, without_products
 from edge.gate import Verdict
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, Routes, load_bundle
 from models.bundle_writer import draft_of, write_bundle
-from models.router import load_router, routed, router_of, with_margin
+from models.router import kept_up, load_router, routed, router_of, with_margin
 from models.selftest import drawn
 from models.table import TableError, normalised
 from models.yardstick import MOST_LEAD
@@ -60,6 +60,34 @@ def test_a_router_is_kept_on_disk(tmp_path: Path) -> None:
     (tmp_path / "router.json").write_text("{}")
     with pytest.raises(TableError, match="not a router"):
         load_router(tmp_path)
+
+
+def test_a_router_apart_stays_sure_where_it_was_shown_what_is_new(tmp_path: Path) -> None:
+    own = a_table(0, 32).with_products({f"q{n}": looks(v) for n, v in enumerate(directions(6, 32))})
+    router_of({**TABLES, "two": own}, margin=0.7).save(tmp_path)
+    router = load_router(tmp_path)
+    elsewhere, at = directions(2, 32, seed=9)
+    tables = {**TABLES, "two": own.with_products({"new": looks(elsewhere)})}
+    kept = kept_up(router, tables, {"new": at}, shared=False)
+    assert kept.margin == 0.7
+    assert kept.route(at).groups[0] == "two"
+    assert len(kept.rows) == 13
+    # What is sold no more is forgotten, and what moved is in its new group alone.
+    gone, moved = TABLES["one"].skus[:2]
+    left = {"one": TABLES["one"].without([gone, moved]), "two": tables["two"]}
+    left["two"] = left["two"].with_products({moved: looks(elsewhere)})
+    after = kept_up(kept, left, shared=False)
+    assert (after.margin, len(after.rows)) == (0.7, 12)
+    assert after.route(TABLES["one"].centroids[1]).groups[0] == "two"
+
+
+def test_a_router_apart_that_lacks_a_product_is_never_sure_again() -> None:
+    router = router_of(TABLES, margin=0.7)
+    more = {**TABLES, "two": TABLES["two"].with_products({"new": looks(directions(1, 32, 9)[0])})}
+    assert kept_up(router, more, shared=False).margin == MOST_LEAD
+    # As routers are that were made before rows had names.
+    unnamed = replace(router, skus=())
+    assert kept_up(unnamed, TABLES, shared=False).margin == MOST_LEAD
 
 
 def two_groups(folder: Path, margin: float) -> Bundle:
