@@ -257,10 +257,10 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
     table = table.with_handicap(train, settings.handicap)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
-    rows, skus, which = _with_harsh_views(embedder, material.val, rows, skus, random)
+    rows, skus = _with_harsh_views(embedder, material.val, rows, skus, random)
     photographed = calibrate.Kind(
-        calibrate.evidence(table, rows, skus, pictures=which),
-        calibrate.evidence(table, rows, skus, pictures=which, without_own=True),
+        calibrate.evidence(table, rows, skus),
+        calibrate.evidence(table, rows, skus, without_own=True),
     )
     known, unknown = [], []
     for store in material.stores:
@@ -306,17 +306,15 @@ def _with_harsh_views(
     rows: NDArray[np.float32],
     skus: list[str],
     random: np.random.Generator,
-) -> tuple[NDArray[np.float32], list[str], list[int]]:
-    """Add embeddings of pictures as a bad camera sees them, what those show, and of which each is.
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Add embeddings of pictures as a bad camera sees them, and what those show.
 
     Pictures kept back from a training were taken where its own were, and are told apart too easily.
     """
-    numbered = list(enumerate(labelled(pictures)))
-    seen = [(number, *one) for number, one in numbered for _ in range(_HARSH_VIEWS)]
-    views = (changed(read_picture(path), HARSH, random) for *_, path in seen)
+    shown = [(sku, path) for sku, path in labelled(pictures) for _ in range(_HARSH_VIEWS)]
+    views = (changed(read_picture(path), HARSH, random) for _, path in shown)
     harsh = embedded(embedder, views)
-    which = [*(number for number, _ in numbered), *(number for number, *_ in seen)]
-    return np.concatenate([rows, harsh]), [*skus, *(sku for _, sku, _ in seen)], which
+    return np.concatenate([rows, harsh]), [*skus, *(sku for sku, _ in shown)]
 
 
 def _embedded(embedder: Embeds, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
