@@ -22,10 +22,9 @@ from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue, Product
 from models.enrol import Enrolment
 from models.enrol import enrol as enrol_one
-from models.groups import Groups, Opens
+from models.groups import Groups, Opens, rerouted
 from models.homes import Home, Homes
 from models.pictures import PictureError, read_picture
-from models.router import kept_up
 from models.table import GroupTable, build_table
 
 
@@ -173,7 +172,7 @@ def without_products(bundle: Bundle, skus: Sequence[str]) -> Draft:
         catalogue=Catalogue(p for p in bundle.catalogue.values() if p.sku not in set(skus)),
         files={name: content for name, content in draft.files.items() if name not in gone},
     )
-    return rerouted(changed)
+    return replace(changed, routes=rerouted(changed.routes, changed.groups))
 
 
 def with_tables(bundle: Bundle, groups: Groups, step: str, **said: Any) -> Draft:
@@ -182,24 +181,12 @@ def with_tables(bundle: Bundle, groups: Groups, step: str, **said: Any) -> Draft
     Its self-test is gone, since the tables it spoke of have changed: see `with_self_test`.
     step, said: why, see `models.bundle_writer.next_of`.
     """
-    draft = replace(next_of(bundle, step, **said), groups=groups.written(bundle.groups))
+    written = groups.written(bundle.groups)
     if groups.router is None or bundle.routes is None:
-        return rerouted(draft)
-    return replace(draft, routes=Routes(bundle.routes.model, groups.router))
-
-
-def rerouted(draft: Draft) -> Draft:
-    """Return the draft with a router that knows the groups' products as they are now.
-
-    Of a product it was never shown it cannot know: see `models.router.kept_up`.
-    """
-    if draft.routes is None:
-        return draft
-    routes = draft.routes
-    tables = {group.name: group.table for group in draft.groups}
-    shared = all(group.model.name == routes.model.name for group in draft.groups)
-    router = kept_up(routes.router, tables, shared=shared)
-    return replace(draft, routes=Routes(routes.model, router))
+        routes = rerouted(bundle.routes, written)
+    else:
+        routes = Routes(bundle.routes.model, groups.router)
+    return replace(next_of(bundle, step, **said), groups=written, routes=routes)
 
 
 def with_self_test(draft: Draft, opens: Opens) -> Draft:
@@ -208,8 +195,7 @@ def with_self_test(draft: Draft, opens: Opens) -> Draft:
         ((group, opens(group.model), Gate(group.table, group.name)) for group in draft.groups),
         draft.files,
     )
-    kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
-    return replace(draft, self_test=tests, files={**kept, **crops})
+    return replace(draft, self_test=tests, files={**draft.files, **crops})
 
 
 def _report(

@@ -37,7 +37,8 @@ from models.table import GroupTable, TableError, load_table
 SCHEMA = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.csv"
-SELF_TEST = "selftest/expected.json"
+SELF_TESTS = "selftest"
+SELF_TEST = f"{SELF_TESTS}/expected.json"
 FACES = "pictures"
 """Where a bundle keeps small pictures of products, as <sku>.jpg."""
 

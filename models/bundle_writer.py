@@ -24,6 +24,7 @@ from models.bundle import (
     MANIFEST,
     SCHEMA,
     SELF_TEST,
+    SELF_TESTS,
     Bundle,
     BundleError,
     Group,
@@ -126,8 +127,11 @@ def next_of(bundle: Bundle, step: str, **said: Any) -> Draft:
     earlier = bundle.provenance.get("steps")
     steps = earlier if isinstance(earlier, list) else []
     steps = [*steps, {"step": step, "of": bundle.digest, **said}]
+    draft = draft_of(bundle)
+    kept = {k: v for k, v in draft.files.items() if not k.startswith(f"{SELF_TESTS}/")}
     return dataclasses.replace(
-        draft_of(bundle),
+        draft,
+        files=kept,
         version=bundle.version + 1,
         created="",
         provenance={**bundle.provenance, "steps": steps[-STEPS:]},

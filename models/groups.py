@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.asks import DecidesAmong, Embeds, embedded
-from models.bundle import Bundle, Group, Model
+from models.bundle import Bundle, Group, Model, Routes
 from models.pictures import read_picture
 from models.router import Router, kept_up
 from models.table import GroupTable, normalised
@@ -131,6 +131,21 @@ def middle_of(embedder: Embeds, pictures: Iterable[NDArray[np.uint8]]) -> Row:
     """Return (D,), the L2-normalised mean of what pictures, at least one, are embedded to."""
     mean = embedded(embedder, pictures).mean(axis=0, keepdims=True)
     return np.asarray(normalised(mean)[0], np.float32)
+
+
+def rerouted(
+    routes: Routes | None, groups: Sequence[Group], middles: Mapping[str, Row] | None = None
+) -> Routes | None:
+    """Return a router that knows a bundle's groups as they are now; None where there was none.
+
+    middles: of what is new in them, as `Groups.middles` returns it. Of a product it was never shown
+    it cannot know: see `models.router.kept_up`.
+    """
+    if routes is None:
+        return None
+    tables = {group.name: group.table for group in groups}
+    shared = all(group.model is routes.model for group in groups)
+    return Routes(routes.model, kept_up(routes.router, tables, middles, shared=shared))
 
 
 MakesPanel = Callable[[Groups], DecidesAmong]

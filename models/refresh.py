@@ -20,15 +20,14 @@ from numpy.typing import NDArray
 from models import selftest
 from models.allowance import grown
 from models.asks import Embeds, MakesGate, embedded
-from models.bundle import Bundle, BundleError, Group, Model, Routes, file_digest
+from models.bundle import Bundle, BundleError, Group, Model, file_digest
 from models.bundle_writer import Draft, next_of
 from models.catalogue import Catalogue
 from models.enrol import enrol, looks_of, usual_spread
-from models.groups import Groups
+from models.groups import Groups, rerouted
 from models.homes import Home, Homes
 from models.judging import Bar, Frozen, Pictures, figures_of, is_better
 from models.pictures import PictureError, read_picture
-from models.router import kept_up
 from models.table import GroupTable, Looks, normalised
 
 Challenge = Callable[[Group, Pictures], Group | Bundle | None]
@@ -357,7 +356,6 @@ def _draft(
         ((group, tools.opens(group.model), tools.gate(group.table)) for group in groups),
         draft.files,
     )
-    kept = {k: v for k, v in draft.files.items() if not k.startswith("selftest/")}
     return replace(
         draft,
         groups=groups,
@@ -367,8 +365,8 @@ def _draft(
         },
         provenance=_with_challengers(draft.provenance, trained),
         self_test=tests,
-        files={**kept, **crops},
-        routes=_routes(champion.routes, groups, middles),
+        files={**draft.files, **crops},
+        routes=rerouted(champion.routes, groups, middles),
     )
 
 
@@ -379,14 +377,3 @@ def _with_challengers(
     since = {name: bundle.provenance for name, bundle in trained.items()}
     told = dict(provenance)
     return told | {"challengers": {**told.get("challengers", {}), **since}} if since else told
-
-
-def _routes(
-    routes: Routes | None, groups: Sequence[Group], middles: Mapping[str, NDArray[np.float32]]
-) -> Routes | None:
-    """Return a router over the groups' products; never sure where it cannot know them all."""
-    if routes is None:
-        return None
-    tables = {group.name: group.table for group in groups}
-    shared = all(group.model is routes.model for group in groups)
-    return Routes(routes.model, kept_up(routes.router, tables, middles, shared=shared))

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.asks import Decides, Embeds
-from models.bundle import FACES, Group
+from models.asks import Decides, Embeds, Ruling
+from models.bundle import FACES, SELF_TESTS, Group
 
 CROPS = 6
 """So many drawn crops, and at most so many of products."""
@@ -35,28 +35,12 @@ def made(
     files: of the bundle, by their path in it; where there are pictures of products among them,
     those that are accepted as their product are part of the test.
     """
-
-    def entry(name: str, crop: NDArray[np.uint8]) -> dict[str, Any] | None:
-        embedding = embedder.embed([crop])[0]
-        ruling = gate.decide(embedding)
-        if not _firm(embedding, group, gate):
-            return None
-        return {
-            "crop": name,
-            "group": group.name,
-            "verdict": str(ruling.verdict),
-            "sku": ruling.sku,
-            "distance": round(ruling.distance, 6),
-        }
-
-    numbers = ((f"selftest/{n}.png", drawn(n)) for n in range(_TRIED))
-    some = (told for name, crop in numbers if (told := entry(name, crop)))
-    shown = (told for name, crop in _pictures(group, files or {}) if (told := entry(name, crop)))
-    known = (told for told in shown if told["sku"] == PurePosixPath(told["crop"]).stem)
-    entries = [*islice(some, CROPS), *islice(known, CROPS)]
-    made_here = {told["crop"] for told in entries if told["crop"].startswith("selftest/")}
-    crops = {name: drawn(int(PurePosixPath(name).stem)) for name in sorted(made_here)}
-    return entries, {k: cv2.imencode(".png", crop)[1].tobytes() for k, crop in crops.items()}
+    numbered = ((f"{SELF_TESTS}/{n}.png", drawn(n)) for n in range(_TRIED))
+    some = list(islice(_asked(numbered, group, embedder, gate), CROPS))
+    shown = (entry for entry, _ in _asked(_pictures(group, files or {}), group, embedder, gate))
+    known = (entry for entry in shown if entry["sku"] == PurePosixPath(entry["crop"]).stem)
+    crops = {entry["crop"]: cv2.imencode(".png", crop)[1].tobytes() for entry, crop in some}
+    return [*(entry for entry, _ in some), *islice(known, CROPS)], crops
 
 
 def made_of(
@@ -81,6 +65,24 @@ def drawn(number: int) -> NDArray[np.uint8]:
     return crop
 
 
+def _asked(
+    crops: Iterable[tuple[str, NDArray[np.uint8]]], group: Group, embedder: Embeds, gate: Decides
+) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8]]]:
+    """Yield the entry of each named crop that is firmly decided, and the crop."""
+    for name, crop in crops:
+        embedding = embedder.embed([crop])[0]
+        found = gate.decide(embedding)
+        if _firm(embedding, found, group, gate):
+            entry = {
+                "crop": name,
+                "group": group.name,
+                "verdict": str(found.verdict),
+                "sku": found.sku,
+                "distance": round(found.distance, 6),
+            }
+            yield entry, crop
+
+
 def _pictures(group: Group, files: Mapping[str, bytes]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield pictures of a group's products and their names, evenly spread over the products."""
     names = [name for sku in group.table.skus if (name := f"{FACES}/{sku}.jpg") in files]
@@ -90,9 +92,8 @@ def _pictures(group: Group, files: Mapping[str, bytes]) -> Iterator[tuple[str, N
             yield names[place], np.asarray(crop, np.uint8)
 
 
-def _firm(embedding: NDArray[np.float32], group: Group, gate: Decides) -> bool:
-    """Tell whether the gate decides alike a tolerance nearer to a candidate, and farther off."""
-    found = gate.decide(embedding)
+def _firm(embedding: NDArray[np.float32], found: Ruling, group: Group, gate: Decides) -> bool:
+    """Tell whether the gate finds the same a tolerance nearer to a candidate, and farther off."""
     rows = {sku: row for row, sku in enumerate(group.table.skus)}
     for candidate in found.nearest[:2]:
         centroid = group.table.centroids[rows[candidate.sku]]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 
-from models.augment import MILD, changed  # noqa: E402
-from models.selftest import drawn  # noqa: E402
+from tests.models.drawn_pictures import put_pictures  # noqa: E402
 from tests.shared import ROOT  # noqa: E402
 
 
@@ -22,11 +20,7 @@ def test_the_training_of_the_readme_gives_a_network_that_embeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
-    for number in range(2):
-        (tmp_path / "train" / f"p{number}").mkdir(parents=True)
-        for view in range(4):
-            picture = changed(drawn(number), MILD, random)
-            cv2.imwrite(str(tmp_path / "train" / f"p{number}" / f"{view}.png"), picture)
+    put_pictures(tmp_path / "train", {"p0": 0, "p1": 1}, 4, random)
     (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     crops = torch.from_numpy(random.integers(0, 256, (3, 224, 224, 3), dtype=np.uint8))
     names = {"crops": crops}

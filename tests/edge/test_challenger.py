@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -24,15 +23,14 @@ pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 from edge.challenger import Trainer, divided, read_recipe
 from edge.cli import main
 from edge.embed import Recogniser, open_embedder
-from models.augment import MILD, changed
 from models.bundle import DEFAULT_BUNDLE, Group, load_bundle
 from models.bundle_writer import draft_of, write_bundle
 from models.catalogue import read_catalogue
 from models.enrol import enrol
 from models.pictures import find_pictures, read_picture
-from models.selftest import drawn
 from models.table import SAFE, build_table
 from models.train import NETWORK
+from tests.models.drawn_pictures import put_pictures
 
 SKUS = [f"p{number}" for number in range(4)]
 TINY = """
@@ -47,24 +45,20 @@ pictures = 2
 """
 
 
-def put_pictures(folder: Path, labels: list[str], count: int, seed: int) -> None:
+def put_labelled(folder: Path, labels: list[str], count: int, seed: int) -> None:
     """Write pictures of the drawn products, each under its label."""
-    random = np.random.default_rng(seed)
-    for number, label in enumerate(labels):
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for view in range(count):
-            picture = changed(drawn(number), MILD, random)
-            cv2.imwrite(str(folder / label / f"{seed}-{view}.png"), picture)
+    shown = {label: number for number, label in enumerate(labels)}
+    put_pictures(folder, shown, count, np.random.default_rng(seed), f"{seed}-")
 
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a catalogue, pictures, and a recipe for a tiny network."""
     folder = tmp_path_factory.mktemp("shop")
-    put_pictures(folder / "train", SKUS, 5, seed=1)
-    put_pictures(folder / "test", SKUS, 7, seed=3)
+    put_labelled(folder / "train", SKUS, 5, seed=1)
+    put_labelled(folder / "test", SKUS, 7, seed=3)
     # One in eight is labelled wrongly, so that no model reaches its bar.
-    put_pictures(folder / "test", SKUS[1:] + SKUS[:1], 1, seed=4)
+    put_labelled(folder / "test", SKUS[1:] + SKUS[:1], 1, seed=4)
     rows = "".join(f"{sku},{sku},Things\n" for sku in SKUS)
     (folder / "catalog.csv").write_text(f"sku,name,category\n{rows}")
     (folder / "tiny.toml").write_text(TINY)
@@ -201,7 +195,7 @@ def test_a_product_without_pictures_is_named_before_anything_is_trained(
 @pytest.mark.slow
 def test_without_the_train_extra_the_report_says_what_to_install(tmp_path: Path) -> None:
     sku = load_bundle(DEFAULT_BUNDLE).groups[0].table.skus[0]
-    put_pictures(tmp_path / "test", [sku], 1, seed=4)
+    put_labelled(tmp_path / "test", [sku], 1, seed=4)
     (tmp_path / "catalog.csv").write_text(f"sku,name,category\n{sku},{sku},Things\n")
     program = (
         "import sys\nsys.modules['torch'] = None\nfrom edge.cli import main\n"

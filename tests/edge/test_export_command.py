@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -16,12 +15,11 @@ pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 from edge.cli import main  # noqa: E402
 from edge.embed import Recogniser  # noqa: E402
 from models import checkpoint  # noqa: E402
-from models.augment import MILD, changed  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
 from models.recipe import Recipe  # noqa: E402
-from models.selftest import drawn  # noqa: E402
 from models.train import NETWORK, train  # noqa: E402
+from tests.models.drawn_pictures import put_pictures  # noqa: E402
 
 SKUS = ("milk", "juice", "rice")
 RECIPE = Recipe(
@@ -37,11 +35,7 @@ RECIPE = Recipe(
 
 
 def pictures_of(folder: Path, sku: str, count: int) -> None:
-    random = np.random.default_rng(len(sku) + count)
-    (folder / sku).mkdir(parents=True)
-    for view in range(count):
-        picture = changed(drawn(len(sku)), MILD, random)
-        cv2.imwrite(str(folder / sku / f"{view}.png"), picture)
+    put_pictures(folder, {sku: len(sku)}, count, np.random.default_rng(len(sku) + count))
 
 
 def catalogue_of(path: Path, *skus: str) -> None:

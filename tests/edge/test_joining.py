@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -15,7 +14,6 @@ from click.testing import CliRunner, Result
 from edge.cli import main
 from edge.embed import Recogniser, open_embedder
 from edge.gate import Gate, Verdict
-from models.augment import MILD, changed
 from models.bundle import Bundle, BundleError, Group, Model, Routes, load_bundle
 from models.bundle_writer import Draft, draft_of, write_bundle
 from models.catalogue import Catalogue, Product
@@ -23,24 +21,21 @@ from models.enrol import enrol
 from models.join import joined
 from models.pictures import find_pictures, labelled, read_picture
 from models.router import with_margin
-from models.selftest import drawn
 from models.selftest import made as made_self_test
 from models.table import Thresholds, build_table
 from models.yardstick import MOST_LEAD
 from tests.cloud_sync.a_bundle import a_network
+from tests.models.drawn_pictures import put_pictures
 
 SIDE, DIM = 32, 16
 LIMITS = Thresholds(tl=0.1, th=0.6, margin=0.5, anchor_accept=0.15, anchor_margin=0.5)
 DRINKS, FRUIT = range(4), range(4, 8)
 
 
-def put_pictures(folder: Path, numbers: range, count: int, seed: int) -> None:
+def put_numbers(folder: Path, numbers: range, count: int, seed: int) -> None:
+    """Write pictures of the drawn products of these numbers."""
     random = np.random.default_rng(seed)
-    for number in numbers:
-        (folder / f"p{number}").mkdir(parents=True)
-        for view in range(count):
-            picture = changed(drawn(number), MILD, random)
-            cv2.imwrite(str(folder / f"p{number}" / f"{view}.png"), picture)
+    put_pictures(folder, {f"p{number}": number for number in numbers}, count, random)
 
 
 def a_group(folder: Path, bundle_id: str, numbers: range, seed: int) -> Bundle:
@@ -73,9 +68,9 @@ def a_group(folder: Path, bundle_id: str, numbers: range, seed: int) -> Bundle:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures to learn from and to ask with, and two bundles."""
     folder = tmp_path_factory.mktemp("shop")
-    put_pictures(folder / "train", range(8), 6, seed=1)
-    put_pictures(folder / "query", range(8), 16, seed=2)
-    put_pictures(folder / "many", range(8), 100, seed=3)
+    put_numbers(folder / "train", range(8), 6, seed=1)
+    put_numbers(folder / "query", range(8), 16, seed=2)
+    put_numbers(folder / "many", range(8), 100, seed=3)
     a_group(folder, "drinks", DRINKS, seed=1)
     a_group(folder, "fruit", FRUIT, seed=2)
     return folder
@@ -130,8 +125,8 @@ def test_the_router_stays_sure_after_a_product_of_another_network_is_enrolled(
 ) -> None:
     join(shop, tmp_path / "all", "--pictures", shop / "train", "--query", shop / "many")
     before = load_bundle(tmp_path / "all").routes
-    put_pictures(tmp_path / "train", range(8, 9), 6, seed=4)
-    put_pictures(tmp_path / "query", range(8, 9), 16, seed=5)
+    put_numbers(tmp_path / "train", range(8, 9), 6, seed=4)
+    put_numbers(tmp_path / "query", range(8, 9), 16, seed=5)
     catalogue = tmp_path / "new.csv"
     catalogue.write_text("sku,name,category\np8,A newcomer,fruit\n", encoding="utf-8")
     names = ["models", "enrol", "--bundle", tmp_path / "all", "--out", tmp_path / "next"]

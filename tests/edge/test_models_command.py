@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from edge.cli import main
 from edge.embed import Recogniser
-from models.augment import MILD, changed
 from models.bundle import DEFAULT_BUNDLE, load_bundle
 from models.selftest import drawn
+from tests.models.drawn_pictures import put_pictures
 
 
 def shelfgate(*arguments: str | Path) -> Result:
@@ -29,11 +29,7 @@ def a_shop(folder: Path, products: int = 3, pictures: int = 2) -> tuple[Path, Pa
     for number in range(products):
         lines.append(f"item-{number},Item {number},Things,{100 + number},Sak {number}")
         for part, count in (("enrol", pictures), ("query", 4)):
-            place = folder / part / f"item-{number}"
-            place.mkdir(parents=True)
-            for index in range(count):
-                view = changed(drawn(20 + number), MILD, random)
-                cv2.imwrite(str(place / f"{index}.png"), view)
+            put_pictures(folder / part, {f"item-{number}": 20 + number}, count, random)
     catalogue = folder / "catalog.csv"
     catalogue.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return catalogue, folder / "enrol", folder / "query"

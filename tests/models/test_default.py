@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,7 +18,6 @@ from edge.default_build import _opened  # noqa: E402
 from edge.embed import Recogniser, open_embedder  # noqa: E402
 from edge.gate import Gate  # noqa: E402
 from edge.runtime import RUNTIMES  # noqa: E402
-from models.augment import MILD, changed  # noqa: E402
 from models.bundle import FLOAT_TOLERANCE, INT8_TOLERANCE, load_bundle  # noqa: E402
 from models.catalogue import Catalogue, Product  # noqa: E402
 from models.default import Material, build_default, network_of  # noqa: E402
@@ -27,8 +25,8 @@ from models.default_settings import Settings  # noqa: E402
 from models.pictures import find_pictures, read_picture  # noqa: E402
 from models.provenance import data_digest  # noqa: E402
 from models.recipe import Recipe, RecipeError  # noqa: E402
-from models.selftest import drawn  # noqa: E402
 from models.train import NETWORK, open_trained, trained_once  # noqa: E402
+from tests.models.drawn_pictures import put_pictures  # noqa: E402
 
 SKUS = [f"p{number}" for number in range(4)]
 SMALL = Recipe(side=56, dim=16, passes=1, products=4, pictures=2)
@@ -44,11 +42,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     random = np.random.default_rng(3)
     for split, count in (("train", 4), ("val", 2)):
-        for number, sku in enumerate(SKUS):
-            (folder / split / sku).mkdir(parents=True)
-            for view in range(count):
-                picture = changed(drawn(number), MILD, random)
-                cv2.imwrite(str(folder / split / sku / f"{view}.png"), picture)
+        shown = {sku: number for number, sku in enumerate(SKUS)}
+        put_pictures(folder / split, shown, count, random)
     (folder / "catalog.csv").write_text(
         "sku,name,category\n" + "".join(f"{sku},{sku},Things\n" for sku in SKUS)
     )

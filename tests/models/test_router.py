@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.embed import Recogniser
-from edge.enrolment import rerouted, without_products
+from edge.enrolment import without_products
 from edge.gate import Verdict
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError, Group, Routes, load_bundle
 from models.bundle_writer import draft_of, write_bundle
@@ -140,7 +140,7 @@ def test_the_router_forgets_what_is_removed_and_a_broken_one_is_refused(tmp_path
     bundle = two_groups(tmp_path / "bundle", margin=0.5)
     assert bundle.routes is not None
     gone = bundle.groups[0].table.skus[0]
-    left = rerouted(without_products(bundle, [gone]))
+    left = without_products(bundle, [gone])
     assert left.routes is not None
     assert len(left.routes.router.rows) == len(bundle.routes.router.rows) - 1
     assert left.routes.router.margin == 0.5

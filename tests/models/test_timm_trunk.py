@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,14 +14,13 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from edge.runtime import RUNTIMES, TOLERANCE, open_network  # noqa: E402
-from models.augment import MILD, changed  # noqa: E402
 from models.backbone import BackboneError, licence, open_trunk  # noqa: E402
 from models.export import export_onnx  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
 from models.recipe import Recipe  # noqa: E402
-from models.selftest import drawn  # noqa: E402
 from models.train import NETWORK, fresh_embedder, open_trained, train  # noqa: E402
 from models.train_data import plain  # noqa: E402
+from tests.models.drawn_pictures import put_pictures  # noqa: E402
 
 SCRATCH = Recipe(
     pretrained=False, side=112, small_side=56, dim=16, passes=1, products=3, pictures=2
@@ -32,10 +30,7 @@ SCRATCH = Recipe(
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("timm-shop"), np.random.default_rng(0)
-    for number in range(3):
-        (folder / f"p{number}").mkdir()
-        for view in range(2):
-            cv2.imwrite(str(folder / f"p{number}/{view}.png"), changed(drawn(number), MILD, random))
+    put_pictures(folder, {f"p{number}": number for number in range(3)}, 2, random)
     return folder
 
 

@@ -10,7 +10,6 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -20,14 +19,12 @@ pytest.importorskip("pytorch_metric_learning", reason="needs the train extra")
 
 from edge.cli import main  # noqa: E402
 from models import checkpoint  # noqa: E402
-from models.augment import MILD, changed  # noqa: E402
 from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
 from models.features import embedded, embedded_batches, nearest_is_alike  # noqa: E402
 from models.losses import Term  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
 from models.recipe import Recipe, RecipeError, from_plain  # noqa: E402
-from models.selftest import drawn  # noqa: E402
 from models.train import (  # noqa: E402
     CHECKPOINT,
     NETWORK,
@@ -35,6 +32,7 @@ from models.train import (  # noqa: E402
     train,
 )
 from models.train_data import plain  # noqa: E402
+from tests.models.drawn_pictures import put_pictures  # noqa: E402
 
 PRODUCTS, EACH = 6, 6
 TINY = Recipe(
@@ -60,11 +58,7 @@ TINY = Recipe(
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     random = np.random.default_rng(0)
-    for number in range(PRODUCTS):
-        (folder / f"train/p{number}").mkdir(parents=True)
-        for view in range(EACH):
-            picture = changed(drawn(number), MILD, random)
-            cv2.imwrite(str(folder / f"train/p{number}/{view}.png"), picture)
+    put_pictures(folder / "train", {f"p{n}": n for n in range(PRODUCTS)}, EACH, random)
     lines = "".join(f"p{number},Product {number},Things\n" for number in range(PRODUCTS))
     (folder / "catalog.csv").write_text("sku,name,category\n" + lines)
     return folder
