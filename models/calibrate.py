@@ -29,7 +29,7 @@ FEWEST = 60
 
 _GRID = 40
 _CROWDS = (0.0, 0.5, 1.0)
-_SPREADS = (0.0, 0.25, 0.5)
+_SPREADS = (0.0, 0.75, 1.5)
 _FOLDS = 5
 _FIRST_SHARE = 0.8
 """How much of what may go wrong is spent at the centroids."""
@@ -184,7 +184,7 @@ def _yardstick(
 ) -> tuple[Yardstick, tuple[float, float, float]]:
     """Return the yardstick that lets most be accepted of products left out, and how that went."""
     known = joined([kind.known for kind in kinds])
-    crowd, spread = usual(known)
+    crowd, spread = usual([kind.known for kind in kinds])
     best, found = NEUTRAL, (-1.0, 0.0, 0.0)
     for crowds, spreads in product(_CROWDS, _SPREADS):
         if spreads and not known.first.spread.any():

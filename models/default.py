@@ -37,7 +37,7 @@ from models.pictures import labelled, read_picture
 from models.provenance import code_version, data_digest
 from models.quantise import export_int8, spread
 from models.recipe import Recipe
-from models.table import SAFE, GroupTable, Looks, build_table
+from models.table import SAFE, GroupTable, Looks, Thresholds, build_table
 from models.train import Trained, Watch, trained_once
 from models.train_data import plain
 from models.whitening import Projection, Streamed, fit_projection
@@ -199,7 +199,7 @@ def learn_projection(
     network: Embedder, material: Material, settings: Settings, say: Says
 ) -> Projection:
     """Whiten by what varies within photographed and drawn products."""
-    sets = []
+    sets, aside = [], []
     for pictures, weight in ((material.train, 1.0), (material.val, settings.unseen_weight)):
         shown = list(labelled(pictures))
         if shown:
@@ -211,8 +211,10 @@ def learn_projection(
         say(f"features of {len(drawn)} drawn crops")
         found = features(network, (crop for _, crop in drawn), settings)
         names = np.array([sku for sku, _ in drawn])
-        sets.append((Streamed(found, names), settings.drawn_weight))
-    return fit_projection(sets, shrinkage=settings.shrinkage, dim=settings.dim)
+        aside.append((Streamed(found, names), settings.drawn_weight))
+    return fit_projection(
+        sets, aside, shrinkage=settings.shrinkage, dim=settings.dim, flatness=settings.flatness
+    )
 
 
 def features(
@@ -253,8 +255,7 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
     random = np.random.default_rng(settings.seed + 1)
     train = _embedded(embedder, material.train)
     val = _embedded(embedder, material.val)
-    table = build_table({k: looks_of(v) for k, v in train.items()}, settings.dim, SAFE)
-    table = table.with_handicap(train, settings.handicap)
+    table = _table({k: looks_of(v) for k, v in train.items()}, SAFE, train, settings)
     rows = np.concatenate(list(val.values()))
     skus = [sku for sku, block in val.items() for _ in block]
     rows, skus = _with_harsh_views(embedder, material.val, rows, skus, random)
@@ -283,14 +284,13 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
         sku: looks_of(np.concatenate([rows, val[sku]]) if sku in val else rows)
         for sku, rows in train.items()
     }
-    whole = build_table(everything, settings.dim, found.thresholds)
+    whole = _table(everything, found.thresholds, train, settings)
     if material.packshots:
         photographs = np.concatenate(list(val.values()))
         shown = [sku for sku, block in val.items() for _ in block]
         learned = with_gap(table, embedder, material.packshots, photographs, shown)
         whole = replace(whole, gap=learned.gap)
-    whole = whole.with_handicap(train, settings.handicap)
-    thresholds = found.thresholds.carried(settings.nearer)
+    thresholds = found.thresholds.carried(settings.nearer, settings.least_lead)
     right, plain_ones = photographed.known.second.right, sum(map(len, val.values()))
     metrics = {
         "held_back": plain_ones,
@@ -298,6 +298,15 @@ def calibrated_table(embedder: Embeds, material: Material, settings: Settings) -
         "right_harsh": round(float(right[plain_ones:].mean()), 4),
     }
     return Calibrated(found, whole.with_thresholds(thresholds, found.yardstick), metrics)
+
+
+def _table(
+    looks: Mapping[str, Looks], thresholds: Thresholds, trained: Iterable[str], settings: Settings
+) -> GroupTable:
+    """Make a table in which anchors and trained products count for what the settings say."""
+    made = build_table(looks, settings.dim, thresholds)
+    told = replace(made.yardstick, anchors=settings.anchors)
+    return replace(made, yardstick=told).with_handicap(trained, settings.handicap)
 
 
 def _with_harsh_views(

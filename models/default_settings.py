@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from models import calibrate
 from models.recipe import Recipe, RecipeError
+from models.whitening import FLATNESS
 
 RECIPE = Recipe(backbone="lite2", workers=1)
 
@@ -34,11 +35,13 @@ class Settings:
         larger than they show it; a larger side makes up for that (Touvron et al. 2019).
     bits: what a weight is stored in. int8: compute in 8 bits too, see `models.quantise`.
     unseen_weight, drawn_weight: of the pictures kept back from training, and of drawn packages, in
-        the projection; shrinkage: see `models.whitening`.
+        the projection; shrinkage, flatness: see `models.whitening`.
     handicap: what is added to distances to products that were trained on. They draw strangers
         towards them; this gives newcomers their due (calibrated stacking, Chao et al. 2016).
+    anchors: what the nearest anchors count for beside the centroid, see `models.yardstick`.
     nearer: factor on the distances calibration accepts at: strangers in a shop look more like what
-        it sells than drawn ones do.
+        it sells than those at hand to calibrate with. least_lead: what is accepted has at least
+        this lead (see `Thresholds.carried`), since newcomers look more alike, too.
     """
 
     members: tuple[tuple[Recipe, ...], ...] = (
@@ -47,13 +50,16 @@ class Settings:
     )
     dim: int = 2048
     side: int = 336
-    handicap: float = 0.03
-    nearer: float = 0.95
+    handicap: float = 0.015
+    anchors: float = 0.45
+    nearer: float = 0.94
+    least_lead: float = 0.28
     bits: int = 8
     int8: bool = False
     unseen_weight: float = 1.0
     drawn_weight: float = 1.0
     shrinkage: float = 0.2
+    flatness: float = FLATNESS
     seed: int = 0
     wanted: calibrate.Wanted = field(default_factory=calibrate.Wanted)
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from models.colour import LENGTH, ColourFeatures
 
-_ROOT = 0.25
-"""Power the trunk's features are raised to."""
+ROOT = 0.5
+"""Power the trunk's features are raised to, where nothing else is asked for."""
 
 _LEAST = 1e-4
 """Added under the root, which has no slope at 0."""
@@ -38,13 +38,18 @@ class Embedder(nn.Module):
     differently from what the table was built with.
     """
 
-    def __init__(self, trunk: Featured, dim: int, *, colour_weight: float) -> None:
+    def __init__(
+        self, trunk: Featured, dim: int, *, colour_weight: float, root: float = ROOT
+    ) -> None:
         """Take a trunk; the projection to dim numbers is yet to be learned.
 
         colour_weight: what the colour features are multiplied by; 0 leaves them out.
+        root: power the trunk's features are raised to; a projection goes with the one it was
+            learned with.
         """
         super().__init__()
         self.trunk = trunk
+        self.root = root
         self.colours = ColourFeatures() if colour_weight else None
         self.colour_weight = colour_weight
         self.projection = nn.Linear(trunk.length + (LENGTH if colour_weight else 0), dim)
@@ -67,7 +72,7 @@ class Embedder(nn.Module):
     def features(self, crops: Tensor) -> Tensor:
         """Return what the projection sees: (B, S, S, 3) uint8 BGR to (B, F) float32."""
         rgb = _rgb(crops)
-        found = torch.pow(self.trunk(_scaled(rgb)) + _LEAST, _ROOT)
+        found = torch.pow(self.trunk(_scaled(rgb)) + _LEAST, self.root)
         if self.colours is None:
             return found
         return torch.cat([found, self.colour_weight * self.colours(rgb)], dim=1)

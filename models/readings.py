@@ -19,6 +19,9 @@ from models.yardstick import NEUTRAL, STRANGER, Yardstick, lead
 
 _NONE = 2.0
 
+_FEW = 0.1
+"""Share of the queries whose product may vary less than what is usual."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
@@ -120,14 +123,18 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
-def usual(known: Evidence) -> tuple[float, float]:
-    """Return the usual distance to the crowd around, and the usual spread, of known queries."""
-    near = known.first.near[:, 1:]
-    around = np.where(near < _NONE, near, np.nan)
-    crowd = float(np.nanmedian(around)) if np.isfinite(around).any() else STRANGER
-    spreads = known.first.spread[known.first.spread > 0]
-    spread = float(np.median(spreads)) if len(spreads) else NEUTRAL.usual_spread
-    return max(crowd, 1e-3), max(spread, 1e-3)
+def usual(kinds: Sequence[Evidence]) -> tuple[float, float]:
+    """Return the usual distance to the crowd around known queries, and what spread is usual.
+
+    kinds: known queries of each kind of goods. The spread is what nearly all products have of the
+    kind that varies most.
+    """
+    near = np.concatenate([known.first.near[:, 1:].ravel() for known in kinds])
+    around = near[near < _NONE]
+    crowd = float(np.median(around)) if len(around) else STRANGER
+    spreads = [known.first.spread[known.first.spread > 0] for known in kinds]
+    found = [float(np.quantile(some, _FEW)) for some in spreads if len(some)]
+    return max(crowd, 1e-3), max([*found, 1e-3]) if found else NEUTRAL.usual_spread
 
 
 _Seen = tuple[list[float], float, float, bool]

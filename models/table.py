@@ -77,13 +77,21 @@ class Thresholds:
         if self.tl > self.th:
             raise TableError(f"threshold tl {self.tl} lies above th {self.th}")
 
-    def carried(self, share: float = CARRIED) -> Thresholds:
+    def carried(self, share: float = CARRIED, least_lead: float = 0.0) -> Thresholds:
         """Return what holds for goods that it was not calibrated on: it accepts from nearer only.
 
         share: what is left of the distances to accept at. How near a look-alike of other goods
         comes is not known; until they are calibrated for themselves, a tenth is kept between.
+        least_lead: no smaller lead is enough at the centroids, and at the anchors none under twice
+        that: what has to be looked at closely is doubtful already.
         """
-        return replace(self, tl=share * self.tl, anchor_accept=share * self.anchor_accept)
+        return replace(
+            self,
+            tl=share * self.tl,
+            anchor_accept=share * self.anchor_accept,
+            margin=max(least_lead, self.margin),
+            anchor_margin=max(2.0 * least_lead, self.anchor_margin),
+        )
 
 
 SAFE = Thresholds(tl=0.15, th=1.0, margin=1.0, anchor_accept=0.3, anchor_margin=1.0)

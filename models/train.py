@@ -31,7 +31,7 @@ from models.recipe import Recipe, RecipeError, from_plain
 from models.timm_trunk import TimmTrunk
 from models.train_data import Batches, TrainingDataError, one_pass, plain
 from models.train_log import TrainLog
-from models.whitening import Streamed, fit_projection
+from models.whitening import FLATNESS, Streamed, fit_projection
 
 Pictures = Mapping[str, Sequence[Path]]
 Watch = Callable[[int, int, int, float], None]
@@ -42,6 +42,8 @@ NETWORK = "network.pt"
 _SHRINKAGE = 0.3
 _PROXY_RATE = 8.0
 _LEAST_RATE = 0.01
+_ROOT_BEFORE = 0.25
+"""Of networks and checkpoints that do not say with which root their projection was learned."""
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +121,7 @@ def open_trained(path: Path) -> Trained:
         recipe = from_plain(state["recipe"])
         embedder = fresh_embedder(recipe, blank=True)
         embedder.load_state_dict(state["embedder"])
+        embedder.root = float(state.get("root", _ROOT_BEFORE))
     except (KeyError, TypeError, RuntimeError, RecipeError) as error:
         raise checkpoint.CheckpointError(f"{path}: not a trained network: {error}") from error
     return Trained(embedder.eval(), recipe, tuple(state["skus"]))
@@ -198,7 +201,12 @@ class _Training:
             log.close()
             plain_recipe = self._recipe.as_plain()
             weights = {k: v.cpu() for k, v in trained.embedder.state_dict().items()}
-            kept = {"recipe": plain_recipe, "skus": list(trained.skus), "embedder": weights}
+            kept = {
+                "recipe": plain_recipe,
+                "skus": list(trained.skus),
+                "embedder": weights,
+                "root": trained.embedder.root,
+            }
             checkpoint.save(self._out / NETWORK, kept)
         return Trained(trained.embedder.cpu(), trained.recipe, trained.skus)
 
@@ -297,7 +305,9 @@ class _Training:
         skus, crops = plain(self._pictures, recipe.side, recipe.fit)
         found = embedded_batches(embedder.features, crops, self._ours.device)
         streamed = Streamed(found, np.array(skus))
-        projection = fit_projection([(streamed, 1.0)], shrinkage=_SHRINKAGE, dim=recipe.dim)
+        projection = fit_projection(
+            [(streamed, 1.0)], shrinkage=_SHRINKAGE, dim=recipe.dim, flatness=FLATNESS
+        )
         weight, bias = torch.from_numpy(projection.weight), torch.from_numpy(projection.bias)
         embedder.project_with(weight, bias)
 
@@ -326,6 +336,7 @@ class _Training:
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
             "random": torch.get_rng_state(),
+            "root": self._learner.embedder.root,
         }
         checkpoint.save(self._out / CHECKPOINT, state)
 
@@ -342,6 +353,8 @@ class _Training:
             self._mean.load_state_dict(state["mean"])
             self._optimiser.load_state_dict(state["optimiser"])
             self._scaler.load_state_dict(state["scaler"])
+            root = float(state.get("root", _ROOT_BEFORE))
+            self._learner.embedder.root = cast(Embedder, self._mean.module).root = root
         except (KeyError, RuntimeError, ValueError) as error:
             raise checkpoint.CheckpointError(
                 f"{path}: does not fit the network as it is built now; delete it to begin anew"

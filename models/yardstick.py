@@ -1,8 +1,8 @@
 """Tell how far a distance is, from what is usual where it was measured.
 
 The same distance says little among a crowd of look-alikes and much where nothing else is near; and
-a product whose own pictures differ much is still itself where a uniform one is not. A yardstick
-holds how much of either counts in a group; calibration finds it. Used by the gate. Pure.
+a product whose own pictures hardly differ is no longer itself where most others still are. A
+yardstick holds how much of either counts in a group; calibration finds it. Used by the gate. Pure.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MOST = 2.0
 STRANGER = 0.6
 """Where something else usually is, for a product that is alone in its table."""
 
+_BOUNDS = {"usual_crowd": (1e-6, MOST), "usual_spread": (1e-6, MOST), "spread": (0.0, 2.0)}
+
 _LEAST = 0.05
 """At a distance of almost nothing small differences are noise."""
 
@@ -28,9 +30,11 @@ _LEAST = 0.05
 class Yardstick:
     """How a distance becomes strangeness, which thresholds are compared with.
 
-    crowd, spread: exponents in [0, 1]; 0 lets the crowd around, or the product's own spread,
-        count for nothing.
-    usual_crowd, usual_spread: cosine distances at which either changes nothing, over 0.
+    crowd, spread: exponents, in [0, 1] and [0, 2]; 0 lets the crowd around, or the product's own
+        spread, count for nothing.
+    usual_crowd: cosine distance of a crowd at which it changes nothing, over 0. usual_spread: from
+        which on a product's spread changes nothing, over 0: one that varies much is not to be
+        accepted from farther, since what looks like it varies as much.
     anchors: in [0, 1], what the nearest anchors count for beside the centroid, once they are asked.
     Raises ValueError for other values.
     """
@@ -45,7 +49,7 @@ class Yardstick:
         """Raise ValueError where a value makes no yardstick."""
         for entry in fields(self):
             value = getattr(self, entry.name)
-            least, most = (1e-6, MOST) if entry.name.startswith("usual") else (0.0, 1.0)
+            least, most = _BOUNDS.get(entry.name, (0.0, 1.0))
             if not least <= value <= most:
                 raise ValueError(f"yardstick {entry.name} is {value}, not in [{least:g}, {most:g}]")
 
@@ -60,7 +64,8 @@ class Yardstick:
             around = sum(distances[1:]) / (len(distances) - 1) if len(distances) > 1 else STRANGER
             first *= (self.usual_crowd / max(around, _LEAST)) ** self.crowd
         if self.spread and spread > 0:
-            first *= (self.usual_spread / max(spread, _LEAST / 5)) ** self.spread
+            tight = min(max(spread, _LEAST / 5), self.usual_spread)
+            first *= (self.usual_spread / tight) ** self.spread
         return min(first, MOST)
 
 

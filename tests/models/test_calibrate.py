@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from edge.gate import Gate
 from models.bounds import most_within, surely_within, upper_bound
-from models.calibrate import Kind, Wanted, calibrate, evidence, joined
+from models.calibrate import Evidence, Kind, Wanted, calibrate, evidence, joined
 from models.evaluate import auroc
+from models.readings import Stage
 from models.table import SAFE, GroupTable, build_table, normalised
 from models.whitening import Labelled, fit_projection
 from tests.models.a_table import a_table, directions, looks
@@ -185,6 +186,33 @@ def test_queries_of_a_single_product_fall_back_to_safe_thresholds_and_say_so() -
     found = calibrate([Kind(evidence(table, rows, asked), unknown)])
     assert found.thresholds == SAFE
     assert "single product" in found.fallback
+
+
+def goods(kind: str, known_at: float, unknown_at: float, spread: float) -> Kind:
+    """Return 400 known and unknown queries of 20 products that lie about so far, by a fifth."""
+    random = np.random.default_rng(0)
+
+    def seen(middle: float, right: bool) -> Evidence:
+        first = middle * random.uniform(0.8, 1.2, 400)
+        near = np.stack([first, *(first + gap for gap in (0.3, 0.32, 0.34, 0.36))], axis=1)
+        told = (near[:, 1] - first) / first
+        spreads = spread * random.uniform(0.9, 1.1, 400)
+        stage = Stage(*(a.astype(np.float32) for a in (near, told, spreads)), np.full(400, right))
+        names = np.array([f"{kind}{i % 20}" for i in range(400)])
+        return Evidence(stage, stage, names, np.arange(400))
+
+    return Kind(seen(known_at, right=True), seen(unknown_at, right=False))
+
+
+def test_goods_that_vary_little_do_not_keep_those_that_vary_much_from_being_accepted() -> None:
+    fruit, tins = goods("fruit", 0.55, 0.9, 0.4), goods("tin", 0.22, 0.45, 0.2)
+    found = calibrate([fruit, tins])
+    assert found.yardstick.spread > 0
+    assert found.immediate > 0.95
+    assert found.unknown_accepted <= 0.02
+    for kind in (fruit, tins):
+        told = kind.unknown.first.strangeness(found.yardstick)
+        assert np.mean(told < found.thresholds.tl) <= 0.02
 
 
 def test_a_product_left_out_is_unknown() -> None:

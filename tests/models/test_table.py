@@ -116,6 +116,10 @@ def test_thresholds_make_sense(values: dict[str, float]) -> None:
 
 
 def test_other_goods_have_to_be_nearer_to_be_accepted_and_are_rejected_as_before() -> None:
+    assert LIMITS.carried(least_lead=0.0).margin == LIMITS.margin
+    assert (
+        LIMITS.carried(least_lead=7.0).margin == LIMITS.carried(least_lead=7.0).anchor_margin == 7.0
+    )
     carried = LIMITS.carried()
     assert carried.tl < LIMITS.tl
     assert carried.anchor_accept < LIMITS.anchor_accept
@@ -174,3 +178,5 @@ def test_a_crowd_and_a_uniform_product_make_the_same_distance_stranger() -> None
     assert told.strangeness([0.2, 0.5, 0.5], 0.05) > plain
     assert told.strangeness([0.2, 0.5, 0.5], 0.0) == pytest.approx(0.2)
     assert told.strangeness([0.2], 0.1) < plain
+    # One that varies much is not to be accepted from farther.
+    assert told.strangeness([0.2, 0.5, 0.5], 0.4) == plain

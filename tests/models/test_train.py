@@ -21,6 +21,7 @@ from edge.cli import main  # noqa: E402
 from models import checkpoint  # noqa: E402
 from models.backbone import open_trunk  # noqa: E402
 from models.checkpoint import CheckpointError  # noqa: E402
+from models.embedder import ROOT  # noqa: E402
 from models.features import embedded, embedded_batches, nearest_is_alike  # noqa: E402
 from models.losses import Term  # noqa: E402
 from models.pictures import find_pictures  # noqa: E402
@@ -231,6 +232,22 @@ def test_a_checkpoint_from_before_a_setting_was_there_goes_on(shop: Path, tmp_pa
     seen: list[int] = []
     train(pictures, tmp_path, recipe, watch=lambda n, b, of, loss: seen.append(n))
     assert seen == []
+
+
+def test_a_network_keeps_the_root_its_projection_was_learned_with(
+    shop: Path, tmp_path: Path
+) -> None:
+    pictures = find_pictures([shop / "train"])
+    recipe = from_plain(TINY.as_plain() | {"passes": 1})
+    train(pictures, tmp_path, recipe)
+    assert open_trained(tmp_path / NETWORK).embedder.root == ROOT
+    for name in (NETWORK, CHECKPOINT):
+        state = checkpoint.load(tmp_path / name)
+        del state["root"]
+        checkpoint.save(tmp_path / name, state)
+    # From before networks said so: there was one root then.
+    assert open_trained(tmp_path / NETWORK).embedder.root == 0.25
+    assert train(pictures, tmp_path, recipe).embedder.root == 0.25
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

@@ -73,6 +73,58 @@ def test_features_far_from_zero_keep_what_varies_little() -> None:
     np.testing.assert_allclose(found.weight * turned[:, None], weight, atol=1e-4, rtol=1e-3)
 
 
+def test_others_count_for_what_varies_and_move_no_middle() -> None:
+    ours, drawn = rows_of(30, 9, 4), rows_of(30, 9, 5)
+    aside = Labelled(drawn.features + np.float32(50), drawn.skus)
+    alone = fit_projection([(ours, 1.0)], shrinkage=SHRINKAGE, dim=DIM)
+    found = fit_projection([(ours, 1.0)], [(aside, 1.0)], shrinkage=SHRINKAGE, dim=DIM)
+    names = np.unique(ours.skus)
+    middle = np.mean([ours.features[ours.skus == n].mean(axis=0) for n in names], axis=0)
+    np.testing.assert_allclose(found.weight @ middle + found.bias, 0, atol=1e-3)
+    assert np.abs(found.weight @ found.weight.T - alone.weight @ alone.weight.T).max() > 1e-3
+    far = fit_projection([(ours, 1.0), (aside, 1.0)], shrinkage=SHRINKAGE, dim=DIM)
+    assert np.abs(far.weight @ middle + far.bias).max() > 1
+
+
+@pytest.mark.parametrize("flatness", [0.0, 0.2, 0.5])
+def test_what_products_differ_in_most_counts_for_less_the_flatter_it_is(flatness: float) -> None:
+    rows = rows_of(60, 12, 6)
+
+    def spread(flatness: float) -> np.ndarray:
+        found = fit_projection([(rows, 1.0)], shrinkage=SHRINKAGE, dim=DIM, flatness=flatness)
+        return np.cov((rows.features @ found.weight.T + found.bias).T)
+
+    plain, flat = np.diag(spread(0.0)), spread(flatness)
+    # The same directions in the same order, each shorter by the power of what it spreads.
+    np.testing.assert_allclose(np.diag(flat), plain * (1 + plain) ** (-2 * flatness), rtol=1e-3)
+    np.testing.assert_allclose(flat - np.diag(np.diag(flat)), 0, atol=1e-2)
+    assert plain[0] / plain[-1] > 1.5
+
+
+def test_strangers_are_told_better_where_what_was_learned_counts_for_less() -> None:
+    random = np.random.default_rng(0)
+    # Training pulled 20 products apart in 20 directions, in which its pictures hardly vary any
+    # more, and new ones do. Strangers are like a product there, and differ in 40 other directions.
+    learned = np.concatenate([12 * np.eye(20), np.zeros((20, 40))], axis=1)
+    own = np.concatenate([np.zeros((20, 20)), random.normal(0, 1, (20, 40))], axis=1)
+    rows = np.repeat(learned + own, 6, axis=0) + random.normal(0, 0.4, (120, 60))
+    known = Labelled(rows.astype(np.float32), np.repeat([f"p{i}" for i in range(20)], 6))
+    varies = np.concatenate([np.full(20, 3.0), np.full(40, 0.4)])
+    asked = learned + own + random.normal(0, 1, (20, 60)) * varies
+    strangers = learned + np.roll(own, 1, axis=0) + random.normal(0, 1, (20, 60)) * varies
+
+    def told(flatness: float) -> float:
+        found = fit_projection([(known, 1.0)], shrinkage=0.05, dim=60, flatness=flatness)
+        centroids = found((learned + own).astype(np.float32))
+        near, far = (
+            1.0 - (found(seen.astype(np.float32)) @ centroids.T).max(axis=1)
+            for seen in (asked, strangers)
+        )
+        return float((near[:, None] < far).mean())
+
+    assert told(0.2) > told(0.0) + 0.05
+
+
 def test_rows_that_are_not_as_many_as_their_products_are_refused() -> None:
     rows = rows_of(5, 4, 3)
     for features in (rows.features[:-1], rows.features[:0]):
