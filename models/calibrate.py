@@ -183,11 +183,11 @@ def _yardstick(
     kinds: Sequence[Kind], wanted: Wanted
 ) -> tuple[Yardstick, tuple[float, float, float]]:
     """Return the yardstick that lets most be accepted of products left out, and how that went."""
-    known = joined([kind.known for kind in kinds])
-    crowd, spread = usual([kind.known for kind in kinds])
+    known = [kind.known for kind in kinds]
+    crowd, spread = usual(known)
     best, found = NEUTRAL, (-1.0, 0.0, 0.0)
     for crowds, spreads in product(_CROWDS, _SPREADS):
-        if spreads and not known.first.spread.any():
+        if spreads and not any(one.first.spread.any() for one in known):
             continue
         yardstick = Yardstick(crowds, spreads, crowd, spread)
         outcome = _with_products_left_out(kinds, wanted, yardstick)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.colour import LENGTH, ColourFeatures
 
 ROOT = 0.5
-"""Power the trunk's features are raised to, where nothing else is asked for."""
+"""Power the trunk's features are raised to."""
 
 _LEAST = 1e-4
 """Added under the root, which has no slope at 0."""
@@ -36,20 +36,19 @@ class Embedder(nn.Module):
     sees a root: few channels answer strongly, and would otherwise decide alone. Colour
     order, normalisation, trunk and projection are one graph, so that a device cannot prepare a crop
     differently from what the table was built with.
+
+    root: power the trunk's features are raised to; a projection goes with the one it was learned
+    with, which for networks of before is another.
     """
 
-    def __init__(
-        self, trunk: Featured, dim: int, *, colour_weight: float, root: float = ROOT
-    ) -> None:
+    def __init__(self, trunk: Featured, dim: int, *, colour_weight: float) -> None:
         """Take a trunk; the projection to dim numbers is yet to be learned.
 
         colour_weight: what the colour features are multiplied by; 0 leaves them out.
-        root: power the trunk's features are raised to; a projection goes with the one it was
-            learned with.
         """
         super().__init__()
         self.trunk = trunk
-        self.root = root
+        self.root = ROOT
         self.colours = ColourFeatures() if colour_weight else None
         self.colour_weight = colour_weight
         self.projection = nn.Linear(trunk.length + (LENGTH if colour_weight else 0), dim)

@@ -134,7 +134,7 @@ def usual(kinds: Sequence[Evidence]) -> tuple[float, float]:
     crowd = float(np.median(around)) if len(around) else STRANGER
     spreads = [known.first.spread[known.first.spread > 0] for known in kinds]
     found = [float(np.quantile(some, _FEW)) for some in spreads if len(some)]
-    return max(crowd, 1e-3), max([*found, 1e-3]) if found else NEUTRAL.usual_spread
+    return max(crowd, 1e-3), max(1e-3, max(found, default=NEUTRAL.usual_spread))
 
 
 _Seen = tuple[list[float], float, float, bool]

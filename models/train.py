@@ -121,7 +121,7 @@ def open_trained(path: Path) -> Trained:
         recipe = from_plain(state["recipe"])
         embedder = fresh_embedder(recipe, blank=True)
         embedder.load_state_dict(state["embedder"])
-        embedder.root = float(state.get("root", _ROOT_BEFORE))
+        embedder.root = _root_of(state)
     except (KeyError, TypeError, RuntimeError, RecipeError) as error:
         raise checkpoint.CheckpointError(f"{path}: not a trained network: {error}") from error
     return Trained(embedder.eval(), recipe, tuple(state["skus"]))
@@ -142,6 +142,11 @@ def fresh_embedder(recipe: Recipe, *, folded: bool = True, blank: bool = False) 
     )
     trunk.freeze(recipe.frozen_stages)
     return Embedder(trunk, recipe.dim, colour_weight=recipe.colour_weight)
+
+
+def _root_of(state: Mapping[str, Any]) -> float:
+    """Return the root that the projection of a network or checkpoint was learned with."""
+    return float(state.get("root", _ROOT_BEFORE))
 
 
 class _Training:
@@ -353,8 +358,8 @@ class _Training:
             self._mean.load_state_dict(state["mean"])
             self._optimiser.load_state_dict(state["optimiser"])
             self._scaler.load_state_dict(state["scaler"])
-            root = float(state.get("root", _ROOT_BEFORE))
-            self._learner.embedder.root = cast(Embedder, self._mean.module).root = root
+            for embedder in (self._learner.embedder, cast(Embedder, self._mean.module)):
+                embedder.root = _root_of(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise checkpoint.CheckpointError(
                 f"{path}: does not fit the network as it is built now; delete it to begin anew"
