@@ -3,7 +3,9 @@
 The mean of few embeddings lies farther from the next picture of the same product than the mean of
 many does: where two pictures have a cosine similarity of s in the mean, the next one and the mean
 of n have s / sqrt(s + (1 - s) / n), which grows to sqrt(s). Without making up for it products of
-many pictures win what belongs to a newcomer. Called by enrolment and refresh. Pure.
+many pictures win what belongs to a newcomer. What only looks like the newcomer lies farther from
+such a mean too, though by less; were all made up for, the newcomer would win what belongs to those.
+Called by enrolment and refresh. Pure.
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ import math
 
 ENOUGH = 24
 """From so many pictures on, what is still lacking is less than distances are good for."""
+
+FAIR = 0.6
+"""Share of what is lacking that is made up for: somewhat over half way from what look-alikes lack,
+about a third of it, to all that the product's own pictures do."""
 
 
 def allowance(pictures: int, usual: float) -> float:
@@ -22,7 +28,7 @@ def allowance(pictures: int, usual: float) -> float:
     """
     if not 0.0 < usual < 1.0:
         return 0.0
-    return max(0.0, _similarity(ENOUGH, usual) - _similarity(pictures, usual))
+    return FAIR * max(0.0, _similarity(ENOUGH, usual) - _similarity(pictures, usual))
 
 
 def grown(before: float, more: int, usual: float) -> float:

@@ -41,20 +41,24 @@ def test_where_nothing_is_known_of_other_products_nothing_is_given() -> None:
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 4, 8])
-def test_it_is_what_the_mean_of_few_lacks(pictures: int) -> None:
+def test_it_lies_between_what_look_alikes_lack_and_what_its_own_pictures_lack(
+    pictures: int,
+) -> None:
     random = np.random.default_rng(pictures)
     middle = normalised(random.normal(size=(1, 256)).astype(np.float32))
+    other = normalised(random.normal(size=(1, 256)).astype(np.float32))
+    alike = normalised(0.37 * middle + other)
 
-    def shown(count: int) -> np.ndarray:
+    def shown(of: np.ndarray, count: int) -> np.ndarray:
         noise = random.normal(0.0, 0.05, (count, 256)).astype(np.float32)
-        return normalised(middle + noise)
+        return normalised(of + noise)
 
-    def distance(count: int) -> float:
+    def distance(of: np.ndarray, count: int) -> float:
         found = [
-            1.0 - (shown(20) @ normalised(shown(count).mean(axis=0, keepdims=True))[0]).mean()
-            for _ in range(50)
+            1.0 - (shown(of, 20) @ normalised(shown(middle, count).mean(axis=0)[None])[0]).mean()
+            for _ in range(100)
         ]
         return float(np.mean(found))
 
-    lacking = distance(pictures) - distance(ENOUGH)
-    assert allowance(pictures, distance(400)) == pytest.approx(lacking, abs=0.01)
+    theirs, own = (distance(of, pictures) - distance(of, ENOUGH) for of in (alike, middle))
+    assert theirs < allowance(pictures, distance(middle, 400)) < own
