@@ -59,10 +59,11 @@ def test_cameras_carts_events_and_reviews_are_there(open_page: Open) -> None:
     expect(page.locator(".question")).to_contain_text("Somebody took an item from shelf-1")
     expect(page.locator("#facts")).to_contain_text("1.0.0")
     expect(page.locator("#facts")).to_contain_text("certificate until 2027-01-15")
-    page.wait_for_function("document.querySelector('.camera img').naturalWidth === 640")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.question img')].every(image => image.naturalWidth > 0)"
-    )
+    expect(page.locator(".camera img").first).to_have_js_property("naturalWidth", 640)
+    shown = page.locator(".question img").all()
+    assert shown
+    for image in shown:
+        expect(image).not_to_have_js_property("naturalWidth", 0)
 
 
 def test_a_dead_camera_says_what_and_since_when(open_page: Open) -> None:
