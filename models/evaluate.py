@@ -24,6 +24,7 @@ from models.groups import Groups, MakesPanel
 from models.homes import Homes
 from models.pictures import labelled, read_picture
 from models.router import routed
+from models.search_cost import search_cost
 from models.table import GroupTable, Looks, normalised
 from models.yardstick import lead
 
@@ -157,6 +158,8 @@ def evaluated(groups: Groups, asked: Questions, panel: MakesPanel) -> Evaluation
     figures = _figures(found, asked, seconds)
     figures["counts"]["enrolled"] = len(whole) - len(groups)
     figures["router"] = _routing(found, rows)
+    cost = search_cost(rows, whole, judge)
+    figures["search"] = asdict(cost) if cost is not None else None
     return replace(found, figures=figures)
 
 

@@ -53,6 +53,7 @@ def evaluation_page(
     told = (
         f"{counts['queries']} pictures of {len({a.sku for a in answers})} products asked of a "
         f"table of {counts['products']}; {counts['unknown']} pictures of what is not in it."
+        f"{_cost(evaluation)}"
     )
     return page(title, told, "".join(parts))
 
@@ -101,6 +102,17 @@ def _cards(evaluation: Evaluation) -> str:
         for name, value in shown.items()
     )
     return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _cost(evaluation: Evaluation) -> str:
+    cost = evaluation.figures["search"]
+    if cost is None:
+        return ""
+    return (
+        f" To decide takes {cost['decision_ms']:.2f} ms; to compare with every anchor of every "
+        f"product {cost['all_anchors_ms']:.2f} ms, and names the same for "
+        f"{cost['same_product']:.1%}."
+    )
 
 
 def _risk(answers: Sequence[Answer]) -> str:

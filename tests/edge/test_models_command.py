@@ -120,7 +120,7 @@ def test_evaluation_has_the_shape_of_the_contract(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert set(figures) >= {
-        "accuracy", "selective", "unknown", "immediate", "counts", "per_query_ms"
+        "accuracy", "selective", "unknown", "immediate", "counts", "per_query_ms", "search"
     }  # fmt: skip
     assert set(figures["tracks"]) == {"trained", "untrained", "selective", "count"}
     assert figures["risk_coverage"][-1]["coverage"] == 1.0
