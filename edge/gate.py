@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from models.search import NEAREST, Search
 from models.table import GroupTable
-from models.yardstick import lead
 
 __all__ = ["NEAREST", "Candidate", "Decision", "Gate", "Verdict"]
 
@@ -91,7 +90,7 @@ class Gate:
         strange = self._strangeness(rows, distances)
         if strange > limits.th:
             return self._decision(Verdict.REJECT, rows, distances, strange, immediate=True)
-        if strange < limits.tl and lead(distances) >= limits.margin:
+        if strange < limits.tl and self._search.lead(rows, distances) >= limits.margin:
             return self._decision(Verdict.ACCEPT, rows, distances, strange, immediate=True)
         return self._refine(embedding, rows)
 
@@ -106,7 +105,10 @@ class Gate:
         strange = self._strangeness(rows, distances)
         if strange > limits.th:
             verdict = Verdict.REJECT
-        elif strange < limits.anchor_accept and lead(distances) >= limits.anchor_margin:
+        elif (
+            strange < limits.anchor_accept
+            and self._search.lead(rows, distances) >= limits.anchor_margin
+        ):
             verdict = Verdict.REFINE
         else:
             verdict = Verdict.REVIEW

@@ -5,7 +5,9 @@ many does: where two pictures have a cosine similarity of s in the mean, the nex
 of n have s / sqrt(s + (1 - s) / n), which grows to sqrt(s). Without making up for it products of
 many pictures win what belongs to a newcomer. What only looks like the newcomer lies farther from
 such a mean too, though by less; were all made up for, the newcomer would win what belongs to those.
-Called by enrolment and refresh. Pure.
+The rest remains a doubt: the product may lie nearer than it seems, and
+what is named in its place without review must lead it by as much more. Called by enrolment, refresh
+and, for the doubt, by the search. Pure.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ ENOUGH = 24
 FAIR = 0.6
 """Share of what is lacking that is made up for: somewhat over half way from what look-alikes lack,
 about a third of it, to all that the product's own pictures do."""
+
+
+UNSURE = (1.0 - FAIR) / FAIR
+"""The rest of what is lacking, as a share of what is made up for."""
 
 
 def allowance(pictures: int, usual: float) -> float:

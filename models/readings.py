@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.search import Search
 from models.table import GroupTable
-from models.yardstick import NEUTRAL, STRANGER, Yardstick, lead
+from models.yardstick import NEUTRAL, STRANGER, Yardstick
 
 _NONE = 2.0
 
@@ -96,9 +96,9 @@ def evidence(
     for embedding, sku in zip(embeddings, skus, strict=True):
         own = row_of.get(sku, -1)
         rows, distances = search.by_centroid(embedding, leave=own if without_own else -1)
-        firsts.append(_seen(rows, distances, own, spreads))
+        firsts.append(_seen(search, rows, distances, own, spreads))
         rows, distances = search.by_anchors(embedding, rows)
-        seconds.append(_seen(rows, distances, own, spreads))
+        seconds.append(_seen(search, rows, distances, own, spreads))
     numbers = range(len(skus)) if pictures is None else pictures
     return Evidence(
         _stage(firsts, search.count),
@@ -140,10 +140,12 @@ def usual(kinds: Sequence[Evidence]) -> tuple[float, float]:
 _Seen = tuple[list[float], float, float, bool]
 
 
-def _seen(rows: list[int], distances: list[float], own: int, spreads: NDArray[np.float32]) -> _Seen:
+def _seen(
+    search: Search, rows: list[int], distances: list[float], own: int, spreads: NDArray[np.float32]
+) -> _Seen:
     if not rows:
         return [], 0.0, 0.0, False
-    return distances, lead(distances), float(spreads[rows[0]]), rows[0] == own
+    return distances, search.lead(rows, distances), float(spreads[rows[0]]), rows[0] == own
 
 
 def _stage(seen: Sequence[_Seen], width: int) -> Stage:

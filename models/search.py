@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.allowance import UNSURE
 from models.table import GroupTable, TableError
+from models.yardstick import lead
 
 NEAREST = 5
 """How many products are looked at closely."""
@@ -38,6 +40,8 @@ class Search:
         self._blocks = centroids[:whole].reshape(-1, _ROWS, table.dim)
         self._rest = centroids[whole:]
         self._handicaps = np.asarray(table.handicaps) if np.any(table.handicaps) else None
+        doubts = UNSURE * np.maximum(-np.asarray(table.handicaps), 0.0)
+        self._doubts = doubts.tolist() if doubts.any() else None
 
     def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return cosine similarities, less the products' handicaps, (P,)."""
@@ -84,6 +88,16 @@ class Search:
         found = self._table.refined(embedding, rows)
         order = sorted(range(len(rows)), key=found.__getitem__)
         return [rows[place] for place in order], [found[place] for place in order]
+
+    def lead(self, rows: list[int], distances: list[float]) -> float:
+        """Return the lead that the first of some products has over the others.
+
+        rows, distances: at least one, nearest first. A product that is known by little may lie
+        nearer than it seems (`models.allowance`), and so has to be led by more.
+        """
+        if self._doubts is None:
+            return lead(distances)
+        return lead(distances, [self._doubts[row] for row in rows])
 
 
 def greatest(similar: NDArray[np.float32], count: int) -> tuple[list[int], list[float]]:

@@ -73,13 +73,20 @@ NEUTRAL = Yardstick()
 """Strangeness is the distance itself."""
 
 
-def lead(distances: Sequence[float]) -> float:
+def lead(distances: Sequence[float], doubts: Sequence[float] | None = None) -> float:
     """Return how much farther the second of ascending distances is, as a share of the first.
 
     distances: at least one. A product that is alone is compared with where strangers usually are.
+    doubts: by how much each may be nearer in truth; of all but the first the nearest so counts.
     """
     first = distances[0]
-    second = distances[1] if len(distances) > 1 else STRANGER
+    if len(distances) == 1:
+        second = STRANGER
+    elif doubts is None:
+        second = distances[1]
+    else:
+        pairs = zip(distances[1:], doubts[1:], strict=True)
+        second = min(distance - doubt for distance, doubt in pairs)
     return float(min(max(0.0, (second - first) / max(first, _LEAST)), MOST_LEAD))
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 OURS = ("edge", "cloud_sync", "models")
 
 GROUND_FLOOR = {
+    "models.allowance",
     "models.bad_input",
     "models.bounds",
     "models.bundle",
@@ -40,7 +41,6 @@ GROUND_FLOOR = {
 """What everybody may import, and what imports nothing of ours but itself."""
 
 LIGHT_MODELS = {
-    "models.allowance",
     "models.asks",
     "models.augment",
     "models.bundle_writer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edge.gate import NEAREST, Gate, Verdict
+from models.allowance import allowance
 from models.search import greatest
 from models.table import GroupTable, Looks, TableError, Thresholds, build_table, normalised
+from models.yardstick import lead
 from tests.models.a_table import LIMITS, a_table, directions
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -44,6 +48,31 @@ def test_between_two_products_nobody_is_charged() -> None:
         Thresholds(tl=1.0, th=1.5, margin=0.5, anchor_accept=1.0, anchor_margin=0.5)
     )
     assert Gate(close).decide(middle).verdict is Verdict.REVIEW
+
+
+def test_what_may_be_a_product_that_is_hardly_known_is_not_charged_for_another() -> None:
+    eye = np.eye(4, dtype=np.float32)
+    limits = Thresholds(tl=0.4, th=1.9, margin=0.8, anchor_accept=0.4, anchor_margin=0.8)
+    seen = {"known": Looks(eye[0], eye[:1]), "new": Looks(eye[1], eye[1:2])}
+    middle = between(eye[0], eye[1], 0.42)
+    well_known = build_table(seen, 4, limits)
+    assert Gate(well_known).decide(middle).sku == "known"
+    lacking = allowance(1, 0.1)
+    new = replace(seen["new"], handicap=-lacking)
+    decision = Gate(build_table({**seen, "new": new}, 4, limits)).decide(middle)
+    # It leads by enough as things look, and would not if all that is lacking were made up for.
+    assert lead([candidate.distance for candidate in decision.nearest]) > limits.margin
+    assert (decision.nearest[0].sku, decision.verdict) == ("known", Verdict.REVIEW)
+    # What is hardly known itself is charged as before.
+    assert Gate(build_table({"new": new}, 4, limits)).decide(eye[1]).sku == "new"
+
+
+@given(
+    distances=st.lists(st.floats(0.0, 2.0), min_size=1, max_size=5).map(sorted),
+    doubts=st.lists(st.floats(0.0, 1.0), min_size=5, max_size=5),
+)
+def test_a_doubt_never_makes_a_lead_greater(distances: list[float], doubts: list[float]) -> None:
+    assert 0.0 <= lead(distances, doubts[: len(distances)]) <= lead(distances)
 
 
 def test_the_anchors_settle_what_the_centroids_leave_open() -> None:
