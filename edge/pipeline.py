@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,11 @@ from edge.motion import Motion, MotionGate
 from edge.shelf import Shelf, ShelfLimits
 from edge.source import is_recording
 from edge.stages import CameraView, StageTimes
-from edge.track import Tracker
 from edge.zones import Zone, check_inside, masks, union, whole_frame
 from models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from edge.track import Tracker
 
 SHOWN_S = 0.5
 
@@ -93,7 +95,7 @@ class CameraPipeline:
         self._interval_s = interval_s
         self._recogniser = recogniser
         self._viewed = viewed
-        self._tracker = Tracker()
+        self._tracker = _a_tracker() if viewed else None
         self._shelf: Shelf | None = None
         self._size = (0, 0)
         self._looked: tuple[NDArray[np.uint8], list[Detection]] | None = None
@@ -196,12 +198,23 @@ class CameraPipeline:
 
     def _seen(self, frame: Frame, active: bool) -> CameraView:
         found: Sequence[Detection] = ()
-        if self._looked_s == frame.time_s and self._looked is not None:
-            tracks = self._tracker.update(self._looked[1], frame.time_s)
+        looked = self._looked if self._looked_s == frame.time_s else None
+        if self._tracker is not None and looked is not None:
+            tracks = self._tracker.update(looked[1], frame.time_s)
             found = [Detection(track.box, track.score, track.label) for track in tracks]
         elif active or frame.time_s - self._looked_s < SHOWN_S:
             found = self._view.detections
         return CameraView(frame, self._shown, found, self.times.means())
+
+
+def _a_tracker() -> Tracker:
+    """Make what follows detections for a view.
+
+    Loaded only where there is one: it takes longer than all else that a replay loads.
+    """
+    from edge.track import Tracker
+
+    return Tracker()
 
 
 def stream_identity(source: str) -> str:

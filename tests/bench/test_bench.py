@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.cli import main
 from edge.commands.bench import benchmark_names, checkout
-from tests.bench.bench_store import markdown, short_of
+from tests.bench.bench_store import TARGETS, markdown, short_of
 from tests.bench.matching import belong, match
 from tests.bench.results import ResultsError, put_section
 from tests.bench.scoring import score
@@ -188,4 +188,9 @@ def test_a_store_of_some_seconds_goes_through_both_modes() -> None:
     json.dumps(outcome)
     figures = {mode: score([outcome], mode) for mode in outcome["found"]}
     assert "two or more deep" in markdown({"first": 3, "seeds": 1, "minutes": 0.1, **figures})
-    assert isinstance(short_of(figures), list)
+    for mode, name, target in TARGETS:
+        said = f"{name} {mode.replace('_', ' ')}"
+        missed = {**figures, mode: {**figures[mode], name: 0.0}}
+        assert f"{said} 0.0, wanted {target}" in short_of(missed)
+        met = {**figures, mode: {**figures[mode], name: target}}
+        assert not [line for line in short_of(met) if line.startswith(said)]

@@ -15,6 +15,23 @@ SHELFGATE = [sys.executable, "-c", "from edge.cli import main; main()"]
 CLIP = Path("video") / "bottle-detection.mp4"
 
 
+TAKEN = 2
+"""Bottles that are gone at the end of the clip's beginning."""
+
+
+def beginning(shared_data: Path, folder: Path, frames: int = 670) -> Path:
+    """Write the clip up to where two bottles are gone and none has come back; return its path."""
+    video = cv2.VideoCapture(str(shared_data / CLIP))
+    rate = video.get(cv2.CAP_PROP_FPS)
+    path = folder / "beginning.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (640, 360))
+    for _ in range(frames):
+        writer.write(video.read()[1])
+    writer.release()
+    video.release()
+    return path
+
+
 def a_bottle_bundle(shared_data: Path, folder: Path) -> Path:
     """Enrol the bottle from crops of the clip's first frame; return the bundle."""
     video = cv2.VideoCapture(str(shared_data / CLIP))

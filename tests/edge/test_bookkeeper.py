@@ -64,6 +64,7 @@ def test_an_event_is_booked_at_the_bundles_price_with_its_evidence(
 
     (line,) = ledger.cart("s-1").lines
     assert (line.sku, line.amount_minor) == ("cola", 300)
+    assert line.evidence == ("e-1/crop-0.jpg", "e-1/before.jpg", "e-1/after.jpg")
     assert all((tmp_path / "evidence" / name).is_file() for name in line.evidence)
     assert bookkeeper.recent[0].booking.session == "s-1"
 

@@ -100,6 +100,8 @@ def test_a_dead_camera_does_not_slow_another(handed_in: list[str]) -> None:
 
     until(lambda: alive.done)
 
+    assert alive.progress.frames == 500
+    assert "alive-end" in handed_in
     assert not dead.done
     dead.stop()
 

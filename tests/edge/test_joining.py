@@ -102,6 +102,18 @@ def test_a_product_of_each_is_recognised_in_what_was_joined(shop: Path, tmp_path
     assert said["measured"]["right"] == 1.0
 
 
+def test_a_planogram_says_which_of_two_groups_that_know_an_item_is_asked(shop: Path) -> None:
+    bundle = load_bundle(shop / "drinks")
+    only = bundle.groups[0]
+    twice = replace(bundle, groups=tuple(replace(only, name=name) for name in ("left", "right")))
+    recogniser = Recogniser(twice, threads=1)
+    crop = read_picture(find_pictures([shop / "train"])["p0"][0])
+    assert recogniser.decide([crop]).verdict is Verdict.REVIEW
+    for name in ("left", "right"):
+        decision = recogniser.decide([crop], groups=["nowhere", name])
+        assert (decision.sku, decision.group) == ("p0", name)
+
+
 @pytest.mark.slow
 def test_a_router_by_the_first_network_knows_where_products_of_the_other_are(
     shop: Path, tmp_path: Path

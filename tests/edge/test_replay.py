@@ -67,6 +67,8 @@ def test_bottles_are_recognised_and_the_cart_ends_empty(
     assert charged(events[:4]) == 2
     assert json.loads((tmp_path / "out" / "carts.json").read_text())[0]["lines"] == []
     for event in events:
+        shown = {Path(name).name for name in event["evidence"]}
+        assert {"crop-0.jpg", "before.jpg", "after.jpg"} <= shown
         assert all((tmp_path / "out" / name).is_file() for name in event["evidence"])
 
 

@@ -11,13 +11,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cloud_sync.broker import Broker
-from cloud_sync.device.slots import Slots
+from cloud_sync.device.slots import State
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.topics import Address
-from models.bundle import load_bundle
 from models.selftest import CROPS
 from tests.cloud_sync.a_box import SITE, Box, want
 from tests.cloud_sync.a_bundle import Keys, a_bundle, a_repository
@@ -112,11 +112,13 @@ def test_thirty_power_cuts_while_bundles_are_installed(powered: Any) -> None:
             reached += 1
         time.sleep(chance.uniform(0.0, 1.1) * min(took_s, 8.0))
         box.off()
-        state = Slots(folder / "bundles", load_bundle).state
-        runs = None if state.current is None else state.slots[state.current].version
+        # Not by opening the slots, which would tidy up in the box's stead.
+        state = msgspec.json.decode((folder / "bundles" / "state.json").read_bytes(), type=State)
+        assert state.current is not None
+        runs = state.slots[state.current].version
         cut_at_work += runs != wanted
         running = box.on()
-        assert running[1] in (0, *VERSIONS)
+        assert running[1] in (runs, wanted)
     while running[1] != wanted:
         running = box.says(120.0)
     assert cut_at_work >= CUTS // 3

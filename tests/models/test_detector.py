@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -52,14 +53,31 @@ def test_a_white_picture_holds_no_goods() -> None:
     assert from_packshot(np.full((80, 80, 3), 255, np.uint8)) is None
 
 
+def a_stock() -> Stock:
+    red, green, hand = (
+        from_packshot(a_packshot(colour)) for colour in ((0, 0, 200), (0, 180, 0), (120, 150, 220))
+    )
+    assert red is not None
+    assert green is not None
+    assert hand is not None
+    return Stock(
+        [red, green], [replace(hand, label="hand")], [Ground(np.full((180, 320, 3), 90, np.uint8))]
+    )
+
+
+def test_composed_pictures_show_goods_and_hands() -> None:
+    shown = {
+        each.label
+        for seed in range(20)
+        for each in compose(a_stock(), np.random.default_rng(seed))[1]
+    }
+    assert shown >= {"product", "hand"}
+
+
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_boxes_of_a_composed_picture_lie_in_it_and_are_not_empty(seed: int) -> None:
-    goods = [cut for colour in ((0, 0, 200), (0, 180, 0)) if (cut := from_packshot(a_packshot()))]
-    hand = from_packshot(a_packshot((120, 150, 220)))
-    assert hand is not None
-    ground = Ground(np.full((180, 320, 3), 90, np.uint8))
-    picture, boxes = compose(Stock(goods, [hand], [ground]), np.random.default_rng(seed))
+    picture, boxes = compose(a_stock(), np.random.default_rng(seed))
     height, width = picture.shape[:2]
     assert picture.dtype == np.uint8
     for each in boxes:

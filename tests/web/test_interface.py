@@ -86,16 +86,24 @@ def test_a_form_of_another_site_cannot_open_a_session(
         "nowhere",
         "cameras/none.jpg",
         "evidence/demo/crop-9.jpg",
-        "evidence/demo/..%2f..%2fedge.toml",
+        "evidence/demo/edge.toml",
+        "evidence/demo/..%2f..%2fsecret.jpg",
+        "evidence/%2e%2e/secret.jpg",
         "evidence/..%2f/crop-0.jpg",
         "page.html%00",
     ],
 )
-def test_what_is_not_there_is_404_or_422(client: httpx.Client, path: str) -> None:
+def test_what_is_not_there_or_not_to_be_seen_is_404_or_422(
+    client: httpx.Client, shop: MemoryShop, path: str
+) -> None:
+    for file in (shop.folder / "demo" / "edge.toml", shop.folder.parent / "secret.jpg"):
+        file.write_text("nobody's business")
+
     answer = client.get(path)
 
     assert answer.status_code in {404, 422}
     assert answer.json()["error"]
+    assert "business" not in answer.text
 
 
 def test_an_endless_address_is_refused(client: httpx.Client) -> None:
