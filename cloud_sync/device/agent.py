@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,12 +160,17 @@ class Agent:
         if self._thread.ident is not None:
             self._thread.join()
             if self._state.up:
-                self._publish_telemetry(online=False).wait_for_publish(2.0)
+                self._say_goodbye()
             self._client.disconnect()
             self._client.loop_stop()
         self._state = replace(self._state, up=False, problem="stopped")
         self._lane.close()
         self._outbox.close()
+
+    def _say_goodbye(self) -> None:
+        # A line that breaks just now takes none; then the broker says it, as the last will.
+        with suppress(RuntimeError, ValueError):
+            self._publish_telemetry(online=False).wait_for_publish(2.0)
 
     def come_anew(self) -> None:
         """Break the line; it comes back with the certificate that is there then."""

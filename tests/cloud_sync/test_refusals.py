@@ -12,10 +12,12 @@ from typing import Protocol
 
 import pytest
 
-from cloud_sync.broker import find_mosquitto, free_port
+from cloud_sync.broker import Broker, find_mosquitto, free_port
 from cloud_sync.device.agent import Agent
 from cloud_sync.device.bundle_line import BundleLine
+from cloud_sync.hub.assign import BrokerSilent, assign
 from cloud_sync.hub.block_server import BlockServer
+from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import migrate, open_database
 from cloud_sync.hub.ingest import Ingest
@@ -81,7 +83,28 @@ def strict(tmp_path: Path) -> Iterator[StrictBroker]:
     running.kill()
 
 
-def an_agent(folder: Path, port: int) -> Line:
+def test_a_box_that_is_stopped_while_its_line_breaks_ends_in_good_order(tmp_path: Path) -> None:
+    with Broker() as broker:
+        agent = an_agent(tmp_path, broker.port)
+        agent.start()
+        until(lambda: agent.state.up)
+        # As if the line broke between its last look at what happens and its goodbye.
+        agent._stopping.set()
+        agent._thread.join()
+        broker.kill()
+        until(lambda: not agent._client.is_connected())
+        agent.stop()
+    assert agent.state.problem == "stopped"
+
+
+def test_what_a_broker_that_falls_did_not_take_is_said_in_one_line(tmp_path: Path) -> None:
+    with Broker() as broker:
+        line = BrokerLine(broker.host, broker.port, None)
+        with pytest.raises(BrokerSilent, match="does not take messages"):
+            assign(line, [Address("s", "box-1")], "drinks", 1, before=lambda _: broker.kill())
+
+
+def an_agent(folder: Path, port: int) -> Agent:
     Ledger(folder / "ledger.db", "box-1").close()
     return Agent(folder / "ledger.db", HOST, port, "box-1", "s", lambda _: Reply(ok=True))
 
@@ -124,5 +147,5 @@ def test_a_subscription_that_is_refused_and_a_line_that_breaks_are_logged(
     until(lambda: told(logging.ERROR, "refuses our subscription: Not authorized"))
     strict.kill()
     is_device = by in ("agent", "bundle_line")
-    until(lambda: told(logging.INFO if is_device else logging.WARNING, "broke"))
+    until(lambda: told(logging.INFO if is_device else logging.WARNING, "broke: "))
     line.stop()
