@@ -17,7 +17,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from cloud_sync.hub.audit import Role, Who
-from cloud_sync.hub.database import DatabaseError, check, open_database
+from cloud_sync.hub.database import DatabaseDown, DatabaseError, check, open_database
 from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.evidence import PictureStore
 from cloud_sync.messages import MessageError, is_name
@@ -153,12 +153,17 @@ def opened_if_any(database: str | None) -> Engine | None:
 
 
 def opened(database: str, *, migrate: bool = False) -> Engine:
-    """Open the database. Raises BadInput where it cannot be used."""
+    """Open the database.
+
+    Raises BadInput where it cannot be used, ClickException where it only does not answer now.
+    """
     try:
         engine = open_database(database)
         if migrate:
             migrate_database(engine)
         check(engine)
+    except DatabaseDown as error:
+        raise click.ClickException(str(error)) from error
     except DatabaseError as error:
         raise BadInput(str(error)) from error
     return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from cloud_sync.hub.app import create_app
 from cloud_sync.hub.bundle_commands import EXTRA
 from cloud_sync.hub.command_options import BadInput, BrokerLine
 from cloud_sync.hub.courier import Courier
-from cloud_sync.hub.database import DatabaseError, open_database
+from cloud_sync.hub.database import DatabaseDown, DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.evidence import EvidenceRoom
@@ -226,6 +227,8 @@ def migrate(database: str, as_json: bool) -> None:
     """
     try:
         revision = migrate_database(open_database(database))
+    except DatabaseDown as error:
+        raise click.ClickException(str(error)) from error
     except DatabaseError as error:
         raise BadInput(str(error)) from error
     click.echo(json.dumps({"revision": revision}) if as_json else f"Schema {revision}")
@@ -239,7 +242,11 @@ def _wait_for_end(stop: threading.Event) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise click.ClickException(f"cannot listen on {host}:{port}: {error}") from error
+        raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
+    except OverflowError as error:
         raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
 
 

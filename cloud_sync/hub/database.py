@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from cloud_sync.logs import without_secrets
 
@@ -22,6 +22,10 @@ KNOWN = ("sqlite", "postgresql")
 
 class DatabaseError(Exception):
     """The database cannot be used; the text says why and what to do."""
+
+
+class DatabaseDown(DatabaseError):
+    """The database cannot be reached, or not be used, now; later it may."""
 
 
 def open_database(url: str) -> Engine:
@@ -58,7 +62,7 @@ def migrate(engine: Engine) -> str:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
     except SQLAlchemyError as error:
-        raise DatabaseError(f"the database cannot be migrated: {error}") from error
+        raise _unusable("the database cannot be migrated", error) from error
     except OSError as error:
         raise DatabaseError(f"database {file}: {error.strerror}") from error
     return latest_revision()
@@ -73,12 +77,18 @@ def check(engine: Engine) -> None:
         with engine.connect() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
-        raise DatabaseError(f"the database does not answer: {error}") from error
+        raise _unusable("the database does not answer", error) from error
     if revision != latest_revision():
         raise DatabaseError(
             f"the database's schema is {revision or 'empty'}, this hub needs {latest_revision()}: "
             "run `shelfgate hub migrate`"
         )
+
+
+def _unusable(what: str, error: SQLAlchemyError) -> DatabaseError:
+    # Of a connection that fails PostgreSQL's driver does not tell why: who asks in vain asks again.
+    kind = DatabaseDown if isinstance(error, OperationalError) else DatabaseError
+    return kind(f"{what}: {error}")
 
 
 def _file(engine: Engine) -> Path | None:

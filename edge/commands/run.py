@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from cloud_sync.logs import PlainLines, log_to_stderr
-from edge.appliance import Appliance, ApplianceError
+from edge.appliance import Appliance, ApplianceError, StateFolderError
 from edge.capture import CaptureError
 from edge.config import ConfigError, load
 from edge.detect import DetectorError
@@ -73,18 +73,22 @@ def run(config_path: Path, until_end: bool, as_json: bool) -> None:
 
 
 def started(config_path: Path) -> Appliance:
-    """Start an appliance. Raises BadInput with one line for whatever stands in the way."""
+    """Start an appliance.
+
+    Raises BadInput with one line for what is wrong until somebody mends it, ClickException for what
+    may pass: under systemd it is tried again then.
+    """
     try:
         appliance = Appliance(load(config_path))
         appliance.start()
+    except (LedgerError, PageError, StateFolderError) as error:
+        raise click.ClickException(str(error)) from error
     except (
         ApplianceError,
         BundleError,
         CaptureError,
         ConfigError,
         DetectorError,
-        LedgerError,
-        PageError,
         RuntimeUnavailable,
         ZoneError,
     ) as error:

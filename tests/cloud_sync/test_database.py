@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from alembic.migration import MigrationContext
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
+from cloud_sync.broker import free_port
 from cloud_sync.hub.app import create_app
 from cloud_sync.hub.commands import hub as hub_command
 from cloud_sync.hub.database import (
@@ -45,6 +47,23 @@ def test_a_database_that_cannot_be_is_one_line_and_exit_code_2(url: str) -> None
         assert result.exit_code == 2, result.output
         assert result.stderr.count("\n") <= 2
         assert "database" in result.stderr
+
+
+def test_a_database_that_does_not_answer_yet_may_later_and_is_exit_code_1() -> None:
+    url = f"postgresql+psycopg://hub@127.0.0.1:{free_port()}/hub"
+    for command in ("migrate", "serve"):
+        result = CliRunner().invoke(hub_command, [command, "--database", url])
+        assert result.exit_code == 1, result.output
+        assert "the database does not answer" in result.stderr or "migrated" in result.stderr
+
+
+def test_a_port_that_is_taken_may_be_free_later_and_is_exit_code_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        database = ["--migrate", "--database", str(tmp_path / "hub.db")]
+        result = CliRunner().invoke(hub_command, ["serve", "--port", port, *database])
+    assert result.exit_code == 1, result.output
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
 
 
 def test_migrate_prints_json(tmp_path: Path) -> None:
