@@ -155,18 +155,24 @@ def check_room(folder: Path, needed: int) -> None:
         )  # fmt: skip
 
 
-def assemble(want: Wanted, known: dict[str, Path], downloads: Path, folder: Path) -> None:
-    """Put the files into a folder, linked or copied. Raises OSError."""
+def assemble(
+    want: Wanted, known: dict[str, Path], downloads: Path, folder: Path, apart: Path
+) -> None:
+    """Put the files into a folder, linked or copied. Raises OSError.
+
+    apart: what lies in this folder is copied, so that what rots in one is whole in the other.
+    """
     (folder / MANIFEST).write_bytes(want.manifest)
     for name, signed in want.files.items():
         digest = signed.hashes["sha256"]
         source = known.get(digest, downloads / digest)
         place = folder / safe_relative(name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, place, follow_symlinks=False)
-        except OSError:
-            shutil.copyfile(source, place)
+        if not source.is_relative_to(apart):
+            with contextlib.suppress(OSError):
+                os.link(source, place, follow_symlinks=False)
+                continue
+        shutil.copyfile(source, place)
 
 
 def clear_downloads(downloads: Path, keep: Iterable[str] = ()) -> None:

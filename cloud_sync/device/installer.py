@@ -252,7 +252,7 @@ class Installer:
         assembly.clear_downloads(downloads, [one.hashes["sha256"] for one in want.files.values()])
         assembly.fetch_all(needed, self._fetcher, downloads, self._progress)
         place = slots.workplace()
-        assembly.assemble(want, known, downloads, place / "bundle")
+        assembly.assemble(want, known, downloads, place / "bundle", apart=self._packaged)
         vouched.copy_to(place / "metadata")
         name, version = self._whole(place / "bundle")
         if (name, version) != (info.bundle, info.version):

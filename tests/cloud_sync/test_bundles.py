@@ -64,6 +64,9 @@ def test_a_bundle_is_fetched_tried_switched_to_and_kept(
     # Only the prices differ from what came with the package.
     assert box.line.received_bytes < 20_000
     assert None not in box.decide()
+    # What came with the package shares no block on the disk with what may rot.
+    files = [path for path in bundles[0].path.rglob("*") if path.is_file()]
+    assert [path for path in files if path.stat().st_nlink > 1] == []
     box.comes_to("committed", 1)
     until(lambda: box.at_hub().state == "running" and box.at_hub().bundle == "drinks 1")
     report = box.at_hub()
