@@ -109,6 +109,7 @@ def test_from_a_code_to_a_cart_over_tls(tmp_path: Path, ended: list[subprocess.P
     threading.Event().wait(0.5)
     # Nothing that opens a door is in the log.
     log = (tmp_path / "hub.log").read_text()
+    assert log.count("\n") > 3
     assert code not in log
     assert code.split("_")[2] not in log
     assert "PRIVATE KEY" not in log

@@ -116,9 +116,10 @@ def test_a_device_that_was_away_finds_the_newest_wish_and_keeps_it(
     wish(client, box, 4, "new 5")
     until(lambda: [one.bundle for one in box.wishes] == ["new 4", "new 5"])
     box.go()
-    again = Shadow(box.folder / "desired.json", box.wishes.append)
+    told: list[Desired] = []
+    again = Shadow(box.folder / "desired.json", told.append)
     again.start()
-    assert box.wishes[-1].bundle == "new 5"
+    assert [one.bundle for one in told] == ["new 5"]
     assert again.reported.desired_version == 4
 
 
@@ -135,13 +136,16 @@ def test_what_is_newer_than_the_device_is_kept_and_reported(
     box: Box, hub: HubProcess, client: paho.Client
 ) -> None:
     box.come()
-    newer = json.dumps({"schema": 7, "type": "dance", "steps": 3}).encode()
-    for channel in (Channel.COMMANDS, Channel.DESIRED):
-        client.publish(box.address.topic(channel), newer, qos=1).wait_for_publish(5)
-    until(lambda: shadow_at(hub, box).get("unread") == 1)
-    (kept,) = (box.folder / "unread").iterdir()
-    assert kept.read_bytes() == newer
-    assert box.told == []
+    newer = {
+        channel: json.dumps({"schema": 7, "type": "dance", "to": channel.value}).encode()
+        for channel in (Channel.COMMANDS, Channel.DESIRED)
+    }
+    for count, (channel, payload) in enumerate(newer.items(), 1):
+        client.publish(box.address.topic(channel), payload, qos=1).wait_for_publish(5)
+        until(lambda count=count: shadow_at(hub, box).get("unread") == count)
+    kept = [path.read_bytes() for path in (box.folder / "unread").iterdir()]
+    assert sorted(kept) == sorted(newer.values())
+    assert (box.told, box.wishes) == ([], [])
 
 
 def test_a_person_at_the_hub_settles_an_item_and_is_told_what_came_of_it(

@@ -185,7 +185,9 @@ measures = st.builds(
 @given(measures, measures)
 def test_stretches_add_up(one: BundleMeasures, other: BundleMeasures) -> None:
     both = combined(one, other)
-    assert both.decisions == one.decisions + other.decisions
-    low, high = sorted((one.mean_ms, other.mean_ms))
-    assert not both.decisions or low - 1e-6 <= both.mean_ms <= high + 1e-6
+    for sum_of in ("decisions", "unknown", "errors", "restarts", "seconds"):
+        assert getattr(both, sum_of) == getattr(one, sum_of) + getattr(other, sum_of), sum_of
+    total_ms = one.mean_ms * one.decisions + other.mean_ms * other.decisions
+    assert both.mean_ms * both.decisions == pytest.approx(total_ms)
+    assert both.decisions or both.mean_ms == 0.0
     fault(both, one, LIMITS)

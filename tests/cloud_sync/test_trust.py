@@ -245,18 +245,25 @@ def test_the_commands_make_keys_a_repository_and_publish(tmp_path: Path, bundle:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "why"),
     [
-        ["repository", "show", "--repository", "/nowhere"],
-        ["repository", "serve", "--repository", "/nowhere"],
-        ["bundle", "push", "/nowhere", "--key", "/nowhere.pem"],
-        ["bundle", "sign", "--repository", "/nowhere", "--key", "/nowhere.pem"],
-        ["bundle", "assign", "a", "1", "--to", "no-device"],
-        ["bundle", "assign", "a/b", "1", "--to", "s/d"],
-        ["keys", "make", "--out", "/proc/keys"],
+        ("repository show --repository /nowhere", "/nowhere: no repository here"),
+        ("repository serve --repository /nowhere", "/nowhere: no repository here"),
+        ("bundle push /nowhere --key /nowhere.pem", "/nowhere: no such bundle folder"),
+        (
+            "bundle sign --repository /nowhere --key /nowhere.pem",
+            "/nowhere.pem: no such file or directory",
+        ),
+        ("bundle assign a 1 --to no-device", "'no-device' is no site/device"),
+        ("bundle assign a/b 1 --to s/d", "bundle 'a/b': letters, digits"),
+        ("keys make --out /proc/keys", "/proc/keys/root-1.pem: "),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
-    result = CliRunner().invoke(hub, arguments)
+def test_what_cannot_be_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, why: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    result = CliRunner().invoke(hub, arguments.split())
     assert result.exit_code == 2, result.output
-    assert result.stderr.strip().count("\n") <= 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: {why}")
