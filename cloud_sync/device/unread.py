@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from pathlib import Path
 
 from cloud_sync.kept_count import KeptCount
@@ -19,13 +20,17 @@ KEPT_MOST = 1_000
 
 
 class UnreadFolder:
-    """A folder with a file a payload, named after its content. most: how many are kept."""
+    """A folder with a file a payload, named after its content. most: how many are kept.
+
+    Wishes come in the thread of the line and commands in the agent's: `keep` is for any of them.
+    """
 
     def __init__(self, root: Path, most: int = KEPT_MOST) -> None:
         self._root = root
         self._most = most
         self._count = sum(1 for _ in root.glob("*.json")) if root.is_dir() else 0
         self._dropped = KeptCount(root / "dropped")
+        self._one_at_a_time = threading.Lock()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -34,6 +39,10 @@ class UnreadFolder:
 
     def keep(self, payload: bytes, reason: str) -> None:
         """Keep a payload; the same one again is kept once."""
+        with self._one_at_a_time:
+            self._keep(payload, reason)
+
+    def _keep(self, payload: bytes, reason: str) -> None:
         path = self._root / f"{hashlib.sha256(payload).hexdigest()}.json"
         if path.exists():
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -49,6 +51,18 @@ def test_the_oldest_make_room_and_that_is_said_and_counted(
         (True, False),
         (False, True),
     ]
+
+
+def test_what_comes_in_several_threads_at_once_is_all_counted(tmp_path: Path) -> None:
+    folder = UnreadFolder(tmp_path / "unread")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda number: folder.keep(newer(number), "schema 7"), range(600)))
+    finally:
+        sys.setswitchinterval(before)
+    assert folder.counts == {"unread": 600, "unread_dropped": 0}
 
 
 def test_a_restart_forgets_neither_what_is_here_nor_what_went(tmp_path: Path) -> None:

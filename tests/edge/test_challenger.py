@@ -34,7 +34,7 @@ from tests.models.drawn_pictures import put_pictures
 
 SKUS = [f"p{number}" for number in range(4)]
 TINY = """
-backbone = "mobilenetv3_small_050"
+backbone = "test_efficientnet"
 pretrained = false
 frozen_stages = 0
 side = 56
@@ -119,7 +119,7 @@ def test_a_better_challenger_is_trained_and_published(taken_over: tuple[Path, Re
     bundle = load_bundle(Path(said["bundle"]))
     Recogniser(bundle).check()
     assert bundle.path == releases / "0002"
-    assert bundle.groups[0].model.name.startswith("mobilenetv3_small_050-")
+    assert bundle.groups[0].model.name.startswith("test_efficientnet-")
     assert sorted(bundle.groups[0].table.skus) == SKUS
     assert bundle.provenance["challengers"]["all"]["photographs"] == 16
 

@@ -23,7 +23,7 @@ from tests.models.drawn_pictures import put_pictures  # noqa: E402
 
 SKUS = ("milk", "juice", "rice")
 RECIPE = Recipe(
-    backbone="mobilenetv3_small_050",
+    backbone="test_efficientnet",
     pretrained=False,
     frozen_stages=0,
     side=56,

@@ -35,7 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_a_network_of_timm_is_trained_and_exported_to_the_same_embeddings(
     backbone: str, shop: Path, tmp_path: Path
 ) -> None:
@@ -102,10 +102,10 @@ def test_what_is_frozen_are_its_own_leading_stages() -> None:
 def test_more_frozen_stages_than_there_are_and_smaller_passes_than_it_takes_are_said(
     shop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe = replace(SCRATCH, backbone="vit_tiny_patch16_224", frozen_stages=40)
+    recipe = replace(SCRATCH, backbone="test_vit", frozen_stages=40)
     with caplog.at_level(logging.WARNING):
         train(find_pictures([shop]), tmp_path, recipe)
-    assert "13 stages: the first 12 are frozen, not 40" in caplog.text
+    assert "7 stages: the first 6 are frozen, not 40" in caplog.text
     assert "one size only: all passes see 112" in caplog.text
 
 
@@ -126,9 +126,9 @@ def test_what_timm_cannot_do_is_one_clear_line(name: str, side: int, said: str) 
 
 def test_a_file_of_weights_is_read_and_another_networks_refused(tmp_path: Path) -> None:
     torch.manual_seed(4)
-    source = timm.create_model("mobilenetv3_small_050", pretrained=False)
+    source = timm.create_model("test_efficientnet", pretrained=False)
     torch.save(source.state_dict(), tmp_path / "own.pth")
-    trunk = open_trunk("mobilenetv3_small_050", weights=tmp_path / "own.pth", side=56)
+    trunk = open_trunk("test_efficientnet", weights=tmp_path / "own.pth", side=56)
     stem = trunk.network.conv_stem.weight
     torch.testing.assert_close(stem, source.conv_stem.weight)
     for name in ("own.pth", "missing.pth"):
@@ -140,10 +140,10 @@ def test_published_statistics_stay_and_the_file_they_came_in_is_needed_no_more(
     shop: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(5)
-    source = timm.create_model("mobilenetv3_small_050", pretrained=False)
+    source = timm.create_model("test_efficientnet", pretrained=False)
     source.bn1.running_mean.uniform_(-1, 1)
     torch.save(source.state_dict(), tmp_path / "own.pth")
-    recipe = replace(SCRATCH, backbone="mobilenetv3_small_050", pretrained=True, project=True)
+    recipe = replace(SCRATCH, backbone="test_efficientnet", pretrained=True, project=True)
     train(find_pictures([shop]), tmp_path, replace(recipe, weights=str(tmp_path / "own.pth")))
     (tmp_path / "own.pth").unlink()
     network = open_trained(tmp_path / NETWORK).embedder.trunk.network
