@@ -99,6 +99,19 @@ def make_client(
     return client
 
 
+def taken(message: paho.MQTTMessageInfo, within_s: float) -> bool:
+    """Wait for the broker to take a message; return whether it has.
+
+    Where the line broke before the message went out it has not: paho raises then.
+    """
+    try:
+        message.wait_for_publish(within_s)
+        return message.is_published()
+    except (RuntimeError, ValueError) as error:
+        log.info("a message did not go out: %s", error)
+        return False
+
+
 def refused(reasons: Iterable[ReasonCode]) -> str:
     """Say in words what a broker refuses of a subscription; nothing where it grants all of it."""
     why = ", ".join(str(reason) for reason in reasons if reason.is_failure)

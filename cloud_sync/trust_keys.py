@@ -39,7 +39,7 @@ def make_key(path: Path, passphrase: bytes | None = None) -> CryptoSigner:
             file.write(private)
         path.with_suffix(".pub").write_bytes(public)
     except FileExistsError as error:
-        if not path.exists():
+        if not path.parent.is_dir():
             raise TrustError(f"{path.parent}: is no folder") from error
         raise TrustError(f"{path}: is there already; a key is never written over") from error
     except OSError as error:

@@ -50,10 +50,6 @@ class ApplianceError(Exception):
     """The appliance cannot start; the message says why and what to do, in one line."""
 
 
-class StateFolderError(ApplianceError):
-    """The state folder cannot be used now; later it may be."""
-
-
 class Appliance:
     """One box.
 
@@ -275,21 +271,28 @@ def _certificates(sync: SyncSettings) -> Certificates | None:
 
 
 def _lock(state_dir: Path) -> IO[str]:
-    """Take the state folder for this process. Raises StateFolderError."""
+    """Take the state folder for this process. Raises ApplianceError."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         lock = (state_dir / "lock").open("a")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StateFolderError(f"{state_dir}: cannot be used as state_dir: {reason}") from error
+        raise _unusable(state_dir, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise StateFolderError(
+        raise ApplianceError(
             f"{state_dir}: another appliance is running on this state_dir; stop it first"
         ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    try:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+    except OSError as error:
+        raise _unusable(state_dir, error) from error
     return lock
+
+
+def _unusable(state_dir: Path, error: OSError) -> ApplianceError:
+    reason = (error.strerror or str(error)).lower()
+    return ApplianceError(f"{state_dir}: cannot be used as state_dir: {reason}")

@@ -59,7 +59,11 @@ def first_recogniser(slots: Slots | None, packaged: Bundle, runtime: str) -> Rec
         except (BundleError, RuntimeUnavailable) as error:
             if slots is None or chosen is None:
                 raise
-            slots.pass_over(f"cannot be opened: {error}")
+            try:
+                slots.pass_over(f"cannot be opened: {error}")
+            except OSError as full:
+                reason = (full.strerror or str(full)).lower()
+                raise BundleError(f"{slots.folder}: {reason}") from full
 
 
 def updates(

@@ -5,9 +5,10 @@ many does: where two pictures have a cosine similarity of s in the mean, the nex
 of n have s / sqrt(s + (1 - s) / n), which grows to sqrt(s). Without making up for it products of
 many pictures win what belongs to a newcomer. What only looks like the newcomer lies farther from
 such a mean too, though by less; were all made up for, the newcomer would win what belongs to those.
-The rest remains a doubt: the product may lie nearer than it seems, and
-what is named in its place without review must lead it by as much more. Called by enrolment, refresh
-and, for the doubt, by the search. Pure.
+The rest remains a doubt: the product may lie nearer than it seems, and what is named in its place
+without review must lead it by as much more. Products known by packshots have a bonus in place of
+an allowance (`models.packshots`), and a doubt by the same share. Called by enrolment, refresh and,
+for the doubt, by the search. Pure.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ ENOUGH = 24
 """From so many pictures on, what is still lacking is less than distances are good for."""
 
 FAIR = 0.6
-"""Share of what is lacking that is made up for: somewhat over half way from what look-alikes lack,
-about a third of it, to all that the product's own pictures do."""
-
+"""Share of what is lacking that is made up for: between what look-alikes lack, about a third of it,
+and all that the product's own pictures do."""
 
 UNSURE = (1.0 - FAIR) / FAIR
 """The rest of what is lacking, as a share of what is made up for."""

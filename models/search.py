@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.allowance import UNSURE
 from models.table import GroupTable, TableError
 from models.yardstick import lead
 
@@ -40,7 +39,7 @@ class Search:
         self._blocks = centroids[:whole].reshape(-1, _ROWS, table.dim)
         self._rest = centroids[whole:]
         self._handicaps = np.asarray(table.handicaps) if np.any(table.handicaps) else None
-        doubts = UNSURE * np.maximum(-np.asarray(table.handicaps), 0.0)
+        doubts = table.yardstick.doubt * np.maximum(-np.asarray(table.handicaps), 0.0)
         self._doubts = doubts.tolist() if doubts.any() else None
 
     def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:

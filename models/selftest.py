@@ -95,7 +95,7 @@ def _pictures(group: Group, files: Mapping[str, bytes]) -> Iterator[tuple[str, N
 def _firm(embedding: NDArray[np.float32], found: Ruling, group: Group, gate: Decides) -> bool:
     """Tell whether the gate finds the same a tolerance nearer to a candidate, and farther off."""
     rows = {sku: row for row, sku in enumerate(group.table.skus)}
-    for candidate in found.nearest[:2]:
+    for candidate in found.nearest:
         centroid = group.table.centroids[rows[candidate.sku]]
         for step in (-group.model.tolerance, group.model.tolerance):
             moved = gate.decide(_turned(embedding, centroid, step))

@@ -4,8 +4,9 @@ A table holds a centroid and a few anchors for each product, and the thresholds 
 with. On disk it is a folder of `.npy` files that are memory-mapped, so a table of 10,000 products
 opens at once and is shared between processes. Read by the gate, written by enrolment.
 
-Folders of the first format, which had neither yardstick nor spreads nor handicaps, still open: to
-tables in which those change nothing.
+Folders of the first format, which had neither yardstick nor spreads nor handicaps, and of the
+second, which had no doubt, still open: to tables in which those change nothing, so that each
+decides as it did for its maker.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ FILES = (CENTROIDS, ANCHORS, OFFSETS, DESCRIPTION)
 
 PRODUCTS = "products.npy"
 GAP = "packshot.npy"
-FORMAT = 2
+FORMAT = 3
 
 _UNIT_TOLERANCE = 1e-3
-_ANCHORS_ASKED = 5
+ANCHORS_ASKED = 5
+"""Nearest anchors that tell a product."""
+
 _FIRST_FORMAT = {"anchors": 0.3}
 """What the yardstick was before there was one."""
+
+_SECOND_FORMAT = {"doubt": 0.0}
+"""What there was no word for in the second format."""
 
 
 class TableError(Exception):
@@ -52,7 +58,7 @@ class Thresholds:
     """When the gate accepts, looks closer, or rejects.
 
     tl, th, anchor_accept are cosine distances in [0, 2], as the table's yardstick tells them; the
-    margins are leads (see `models.yardstick.lead`).
+    margins are leads (see `models.search.Search.lead`).
 
     tl: nearer than this to a centroid is accepted at once.
     th: farther than this from every centroid is rejected at once; tl <= th.
@@ -221,7 +227,7 @@ class GroupTable:
         for row in rows:
             anchors = self.anchors_of(row) @ embedding
             anchors.sort()
-            nearest = float(anchors[-_ANCHORS_ASKED:].mean())
+            nearest = float(anchors[-ANCHORS_ASKED:].mean())
             centroid = float(self.centroids[row] @ embedding)
             similar = share * nearest + (1.0 - share) * centroid
             found.append(min(max(1.0 - similar + float(self.products[row, 1]), 0.0), 2.0))
@@ -232,10 +238,10 @@ class GroupTable:
     ) -> GroupTable:
         """Return the same products under other thresholds, and another yardstick if given.
 
-        What anchors count for stays, since queries were read with it.
+        What anchors and doubts count for stays, since queries were read with it.
         """
         told = yardstick or self.yardstick
-        told = replace(told, anchors=self.yardstick.anchors)
+        told = replace(told, anchors=self.yardstick.anchors, doubt=self.yardstick.doubt)
         return replace(self, thresholds=thresholds, yardstick=told)
 
     def with_handicap(self, skus: Iterable[str], handicap: float) -> GroupTable:
@@ -306,19 +312,20 @@ def load_table(folder: Path) -> GroupTable:
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         version = int(description.get("format", 1))
-        if version not in (1, FORMAT):
-            raise TableError(f"{folder}: table format {version}; this version reads 1 and {FORMAT}")
+        if not 1 <= version <= FORMAT:
+            raise TableError(f"{folder}: table format {version}; this version reads 1 to {FORMAT}")
         skus = tuple(str(sku) for sku in description["skus"])
         thresholds = Thresholds(**{k: float(v) for k, v in description["thresholds"].items()})
-        told = description["yardstick"] if version == FORMAT else _FIRST_FORMAT
+        told = description["yardstick"] if version > 1 else _FIRST_FORMAT
+        told = told if version > 2 else {**_SECOND_FORMAT, **told}
         yardstick = Yardstick(**{k: float(v) for k, v in told.items()})
         arrays = [
             np.load(folder / name, mmap_mode="r", allow_pickle=False)
-            for name in (CENTROIDS, ANCHORS, OFFSETS, *((PRODUCTS,) if version == FORMAT else ()))
+            for name in (CENTROIDS, ANCHORS, OFFSETS, *((PRODUCTS,) if version > 1 else ()))
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{folder}: not a table: {error}") from error
-    products = arrays[3] if version == FORMAT else np.zeros((len(skus), 2), np.float32)
+    products = arrays[3] if version > 1 else np.zeros((len(skus), 2), np.float32)
     gap = _load_gap(folder / GAP) if description.get("gap") else None
     return GroupTable(skus, arrays[0], arrays[1], arrays[2], thresholds, products, yardstick, gap)
 

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from models.allowance import UNSURE
+
 MOST_LEAD = 40.0
 """Greatest lead there is."""
 
@@ -36,6 +38,8 @@ class Yardstick:
         which on a product's spread changes nothing, over 0: one that varies much is not to be
         accepted from farther, since what looks like it varies as much.
     anchors: in [0, 1], what the nearest anchors count for beside the centroid, once they are asked.
+    doubt: in [0, 1], by how much a product that is known by little may lie nearer than it seems, as
+        a share of what distances to it count less by already; see `models.allowance`.
     Raises ValueError for other values.
     """
 
@@ -44,6 +48,7 @@ class Yardstick:
     usual_crowd: float = STRANGER
     usual_spread: float = 0.1
     anchors: float = 0.3
+    doubt: float = UNSURE
 
     def __post_init__(self) -> None:
         """Raise ValueError where a value makes no yardstick."""
@@ -74,10 +79,10 @@ NEUTRAL = Yardstick()
 
 
 def lead(distances: Sequence[float], doubts: Sequence[float] | None = None) -> float:
-    """Return how much farther the second of ascending distances is, as a share of the first.
+    """Return how much farther than the first of ascending distances the next is, as a share of it.
 
     distances: at least one. A product that is alone is compared with where strangers usually are.
-    doubts: by how much each may be nearer in truth; of all but the first the nearest so counts.
+    doubts: by how much each may be nearer in truth: next is what is nearest so.
     """
     first = distances[0]
     if len(distances) == 1:

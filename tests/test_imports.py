@@ -23,6 +23,7 @@ GROUND_FLOOR = {
     "models.detection",
     "models.digests",
     "models.detection_boxes",
+    "models.passing",
     "models.router",
     "models.search",
     "models.table",

@@ -17,7 +17,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,7 @@ from cloud_sync.mqtt import (
     make_client,
     publish_properties,
     refused,
+    taken,
 )
 from cloud_sync.topics import Address, Channel
 from edge.ledger import LedgerError
@@ -160,17 +160,13 @@ class Agent:
         if self._thread.ident is not None:
             self._thread.join()
             if self._state.up:
-                self._say_goodbye()
+                # A line that breaks now takes no goodbye; the broker says it, as the last will.
+                taken(self._publish_telemetry(online=False), 2.0)
             self._client.disconnect()
             self._client.loop_stop()
         self._state = replace(self._state, up=False, problem="stopped")
         self._lane.close()
         self._outbox.close()
-
-    def _say_goodbye(self) -> None:
-        # A line that breaks just now takes none; then the broker says it, as the last will.
-        with suppress(RuntimeError, ValueError):
-            self._publish_telemetry(online=False).wait_for_publish(2.0)
 
     def come_anew(self) -> None:
         """Break the line; it comes back with the certificate that is there then."""

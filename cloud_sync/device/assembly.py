@@ -2,7 +2,8 @@
 
 What a bundle holds is said by its manifest, which is signed, and by the signed list of targets;
 where the two differ, or a name could lead outside the bundle's folder, it is refused. A file that
-another bundle on this box has already is linked, or copied where that cannot be.
+bundle in another slot has already is linked, or copied where that cannot be; one of the bundle that
+came with the package is copied.
 """
 
 from __future__ import annotations
@@ -114,13 +115,15 @@ def fetch_all(
     fetcher: Fetcher,
     downloads: Path,
     progress: Callable[[int, int], None],
+    copied: int = 0,
 ) -> None:
     """Fetch files into downloads; progress: called with bytes there and bytes wanted.
 
+    copied: bytes that are to be copied beside; there has to be room for them too.
     Raises NotTrusted where one is not what was signed, OSError where the disk does not take it.
     """
     total = sum(one.length for one in needed.values())
-    check_room(downloads, total)
+    check_room(downloads, total + copied)
     done = 0
 
     def more(size: int) -> None:
@@ -153,6 +156,15 @@ def check_room(folder: Path, needed: int) -> None:
             28, f"the disk has {free // 1_000_000} MB free, the bundle needs "
             f"{needed // 1_000_000 + SPARE_BYTES // 1_000_000} MB"
         )  # fmt: skip
+
+
+def to_copy(want: Wanted, known: dict[str, Path], apart: Path) -> int:
+    """Return how many bytes `assemble` will copy since they lie apart."""
+    return sum(
+        signed.length
+        for signed in want.files.values()
+        if (source := known.get(signed.hashes["sha256"])) and source.is_relative_to(apart)
+    )
 
 
 def assemble(

@@ -16,7 +16,7 @@ import paho.mqtt.client as paho
 
 from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.messages import Desired, MessageError, Reported, decode_as, encode
-from cloud_sync.mqtt import connect_properties, make_client
+from cloud_sync.mqtt import connect_properties, make_client, taken
 from cloud_sync.topics import Address, Channel, every_device, parse
 
 ANSWERS_S = 10.0
@@ -46,12 +46,7 @@ def assign(
         before(desired)
         for device in devices:
             sent = client.publish(device.topic(Channel.DESIRED), payload, qos=1, retain=True)
-            try:
-                sent.wait_for_publish(ANSWERS_S)
-                is_taken = sent.is_published()
-            except (RuntimeError, ValueError):  # the line broke
-                is_taken = False
-            if not is_taken:
+            if not taken(sent, ANSWERS_S):
                 raise BrokerSilent(f"the broker at {line.host}:{line.port} does not take messages")
     return desired
 
@@ -62,7 +57,7 @@ def reported(line: BrokerLine, quiet_s: float = 1.0) -> dict[Address, Reported]:
     Raises BrokerSilent.
     """
     found: dict[Address, Reported] = {}
-    taken, came = threading.Event(), threading.Event()
+    subscribed, came = threading.Event(), threading.Event()
 
     def take(_: paho.Client, __: object, message: paho.MQTTMessage) -> None:
         came.set()
@@ -73,9 +68,9 @@ def reported(line: BrokerLine, quiet_s: float = 1.0) -> dict[Address, Reported]:
 
     with _connected(line) as client:
         client.on_message = take
-        client.on_subscribe = lambda *_: taken.set()
+        client.on_subscribe = lambda *_: subscribed.set()
         client.subscribe(every_device(Channel.REPORTED), qos=1)
-        if not taken.wait(ANSWERS_S):
+        if not subscribed.wait(ANSWERS_S):
             raise BrokerSilent(f"the broker at {line.host}:{line.port} takes no subscription")
         # What is retained follows the answer to the subscription, with no word at its end.
         until = time.monotonic() + ANSWERS_S

@@ -14,7 +14,6 @@ from cloud_sync.hub.assign import BrokerSilent, assign, reported
 from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.changes import Changes
 from cloud_sync.hub.command_options import (
-    BadInput,
     BrokerLine,
     address_of,
     broker_options,
@@ -37,6 +36,7 @@ from cloud_sync.hub.signing_options import (
 from cloud_sync.messages import Desired, MessageError, is_name
 from cloud_sync.topics import Address
 from cloud_sync.trust_keys import TrustError
+from models.bad_input import BadInput
 from models.bundle import Bundle, BundleError, load_bundle
 
 

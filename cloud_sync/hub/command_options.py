@@ -24,17 +24,13 @@ from cloud_sync.messages import MessageError, is_name
 from cloud_sync.mqtt import Certificates
 from cloud_sync.state_folder import state_folder
 from cloud_sync.topics import Address
+from models.bad_input import BadInput
+from models.passing import cannot_start
 
 Command = Callable[..., Any]
 
 STATE = "shelfgate-hub"
 DATABASE_VARIABLE = "SHELFGATE_HUB_DATABASE"
-
-
-class BadInput(click.ClickException):
-    """What was given cannot be used: one line, exit code 2."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +136,15 @@ def evidence_option(command: Command) -> Command:
 
 
 def picture_store(url: str) -> PictureStore:
-    """Open where pictures are kept. Raises BadInput."""
+    """Open where pictures are kept. Raises BadInput, ClickException where it may pass."""
     try:
         return PictureStore(url)
     except OSError as error:
-        raise BadInput(f"--evidence: {error}") from error
+        raise cannot_start(error, f"--evidence: {error}") from error
 
 
 def opened_if_any(database: str | None) -> Engine | None:
-    """Open the database of `own_hub_option`. Raises BadInput where it cannot be used."""
+    """Open the database of `own_hub_option`. Raises what `opened` raises."""
     return None if database is None else opened(database)
 
 
@@ -165,7 +161,7 @@ def opened(database: str, *, migrate: bool = False) -> Engine:
     except DatabaseDown as error:
         raise click.ClickException(str(error)) from error
     except DatabaseError as error:
-        raise BadInput(str(error)) from error
+        raise cannot_start(error) from error
     return engine
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from sqlalchemy import Engine
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.app import create_app
 from cloud_sync.hub.bundle_commands import EXTRA
-from cloud_sync.hub.command_options import BadInput, BrokerLine
+from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.database import DatabaseDown, DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
@@ -46,6 +45,8 @@ from cloud_sync.hub.store import Store
 from cloud_sync.hub.store_commands import evidence as evidence_commands
 from cloud_sync.hub.store_commands import review, unread
 from cloud_sync.hub.workers import Workers
+from models.bad_input import BadInput
+from models.passing import cannot_start
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -242,12 +243,8 @@ def _wait_for_end(stop: threading.Event) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise click.ClickException(f"cannot listen on {host}:{port}: {error}") from error
-        raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
-    except OverflowError as error:
-        raise BadInput(f"cannot listen on {host}:{port}: {error}") from error
+    except (OSError, OverflowError) as error:
+        raise cannot_start(error, f"cannot listen on {host}:{port}: {error}") from error
 
 
 # What the signed repository adds.

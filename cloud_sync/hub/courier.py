@@ -18,7 +18,7 @@ import paho.mqtt.client as paho
 from cloud_sync.hub.line import Line
 from cloud_sync.hub.shadows import Wish
 from cloud_sync.messages import Command, MessageError, Reply, decode_as, encode
-from cloud_sync.mqtt import Certificates, publish_properties
+from cloud_sync.mqtt import Certificates, publish_properties, taken
 from cloud_sync.topics import Address, Channel, every_device
 
 log = logging.getLogger(__name__)
@@ -85,16 +85,13 @@ class Courier:
             under_way.append(
                 (one, self._line.client.publish(topic, encode(one.desired), qos=1, retain=True))
             )
-        taken = []
-        for one, info in under_way:
-            try:
-                info.wait_for_publish(PUBLISH_S)
-            except (RuntimeError, ValueError) as error:
-                log.warning("a wish for %s was not published: %s", one.address, error)
-                continue
-            if info.is_published():
-                taken.append(one)
-        return taken
+        put_down = []
+        for one, message in under_way:
+            if taken(message, PUBLISH_S):
+                put_down.append(one)
+            else:
+                log.warning("a wish for %s was not published", one.address)
+        return put_down
 
     def _when_message(self, message: paho.MQTTMessage) -> None:
         number = getattr(message.properties, "CorrelationData", None)

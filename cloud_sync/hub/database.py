@@ -5,6 +5,7 @@ SQLite by default; any SQLAlchemy URL of PostgreSQL for real use.
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from cloud_sync.logs import without_secrets
+from models.passing import may_pass
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 KNOWN = ("sqlite", "postgresql")
@@ -52,7 +54,10 @@ def open_database(url: str) -> Engine:
 
 
 def migrate(engine: Engine) -> str:
-    """Bring the schema to this version's; give the revision. Raises DatabaseError."""
+    """Bring the schema to this version's; give the revision.
+
+    Raises DatabaseError, DatabaseDown where it may be possible later.
+    """
     file = _file(engine)
     try:
         if file is not None:
@@ -69,7 +74,10 @@ def migrate(engine: Engine) -> str:
 
 
 def check(engine: Engine) -> None:
-    """Make sure that the database answers and has this version's schema. Raises DatabaseError."""
+    """Make sure that the database answers and has this version's schema.
+
+    Raises DatabaseError, DatabaseDown where it may do so later.
+    """
     file = _file(engine)
     if file is not None and not file.exists():
         raise DatabaseError(f"{file}: no database yet: run `shelfgate hub migrate`")
@@ -86,9 +94,12 @@ def check(engine: Engine) -> None:
 
 
 def _unusable(what: str, error: SQLAlchemyError) -> DatabaseError:
-    # Of a connection that fails PostgreSQL's driver does not tell why: who asks in vain asks again.
-    kind = DatabaseDown if isinstance(error, OperationalError) else DatabaseError
-    return kind(f"{what}: {error}")
+    behind = getattr(error, "orig", None)
+    # Of a connection that fails PostgreSQL's driver does not tell why, SQLite's does.
+    passes = isinstance(error, OperationalError) and (
+        may_pass(behind) if isinstance(behind, sqlite3.Error) else True
+    )
+    return (DatabaseDown if passes else DatabaseError)(f"{what}: {error}")
 
 
 def _file(engine: Engine) -> Path | None:

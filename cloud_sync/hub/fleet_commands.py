@@ -15,10 +15,10 @@ from cloud_sync.hub import fleet_answers as words
 from cloud_sync.hub.audit import Audit, Role
 from cloud_sync.hub.bundles import Bundles
 from cloud_sync.hub.carts import Carts
-from cloud_sync.hub.command_options import BadInput
 from cloud_sync.hub.fleet import Fleet, FleetError
 from cloud_sync.hub.tokens import LONGEST_DAYS, Tokens
 from cloud_sync.messages import is_name
+from models.bad_input import BadInput
 
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most."

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.authority import CERTIFICATE_DAYS, Authority, AuthorityError, write_key
 from cloud_sync.hub.broker_setup import BrokerSetup
-from cloud_sync.hub.command_options import BadInput
 from cloud_sync.hub.enrolments import Enrolments
+from models.bad_input import BadInput
 
 folder_type = click.Path(path_type=Path, file_okay=False)
 folder_option = click.option(

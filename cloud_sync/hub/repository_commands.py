@@ -15,7 +15,6 @@ from securesystemslib.signer import Key
 from cloud_sync.hub.block_server import BlockServer
 from cloud_sync.hub.changes import Changes, read_log
 from cloud_sync.hub.command_options import (
-    BadInput,
     BrokerLine,
     broker_options,
     me,
@@ -38,6 +37,7 @@ from cloud_sync.hub.signing_options import (
 from cloud_sync.messages import is_name
 from cloud_sync.trust import Holders
 from cloud_sync.trust_keys import TrustError, load_public, load_signer, make_key
+from models.bad_input import BadInput
 
 
 @contextmanager

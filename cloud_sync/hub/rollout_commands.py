@@ -14,10 +14,10 @@ from rich.text import Text
 
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub import fleet_answers as words
-from cloud_sync.hub.command_options import BadInput
 from cloud_sync.hub.fleet import FleetError
 from cloud_sync.hub.rollout_plan import Plan, PlanError
 from cloud_sync.hub.rollouts import Rollouts, RolloutView
+from models.bad_input import BadInput
 
 LOOK_S = 0.5
 COLORS = {"done": "green", "running": "cyan", "paused": "yellow"}

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 from securesystemslib.signer import Signer
 
-from cloud_sync.hub.command_options import BadInput
 from cloud_sync.trust_keys import load_signer
+from models.bad_input import BadInput
 
 F = TypeVar("F", bound=Callable[..., None])
 PATH = click.Path(path_type=Path)

@@ -19,13 +19,14 @@ from sqlalchemy import Engine
 from cloud_sync.hub import answers
 from cloud_sync.hub import command_options as options
 from cloud_sync.hub.carts import Carts
-from cloud_sync.hub.command_options import BadInput, BrokerLine
+from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.hub.courier import Courier
 from cloud_sync.hub.evidence import EvidenceRoom
 from cloud_sync.hub.fleet_answers import ReplyAnswer
 from cloud_sync.hub.fleet_commands import limit_option
 from cloud_sync.hub.orders import Orders
 from cloud_sync.messages import MessageError
+from models.bad_input import BadInput
 
 CONNECTS_S = 10.0
 DIGITS = frozenset("0123456789abcdef")

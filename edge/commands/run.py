@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from cloud_sync.logs import PlainLines, log_to_stderr
-from edge.appliance import Appliance, ApplianceError, StateFolderError
+from edge.appliance import Appliance, ApplianceError
 from edge.capture import CaptureError
 from edge.config import ConfigError, load
 from edge.detect import DetectorError
@@ -21,8 +21,8 @@ from edge.runtime import RuntimeUnavailable
 from edge.status.server import PageError
 from edge.supervisor import Supervisor
 from edge.zones import ZoneError
-from models.bad_input import BadInput
 from models.bundle import BundleError
+from models.passing import cannot_start
 
 SYNC_S = 30.0
 LOOK_S = 0.1
@@ -75,24 +75,24 @@ def run(config_path: Path, until_end: bool, as_json: bool) -> None:
 def started(config_path: Path) -> Appliance:
     """Start an appliance.
 
-    Raises BadInput with one line for what is wrong until somebody mends it, ClickException for what
-    may pass: under systemd it is tried again then.
+    Raises BadInput with one line for what somebody has to mend, ClickException for what may pass:
+    under systemd it is tried again then.
     """
     try:
         appliance = Appliance(load(config_path))
         appliance.start()
-    except (LedgerError, PageError, StateFolderError) as error:
-        raise click.ClickException(str(error)) from error
     except (
         ApplianceError,
         BundleError,
         CaptureError,
         ConfigError,
         DetectorError,
+        LedgerError,
+        PageError,
         RuntimeUnavailable,
         ZoneError,
     ) as error:
-        raise BadInput(str(error)) from error
+        raise cannot_start(error) from error
     return appliance
 
 

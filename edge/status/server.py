@@ -50,7 +50,8 @@ class StatusServer:
         self._thread.start()
         if not self._started.wait(10.0) or self._failure is not None:
             reason = self._failure or "no answer in 10 s"
-            raise PageError(f"the status page did not start: {reason}")
+            cause = self._failure or TimeoutError()
+            raise PageError(f"the status page did not start: {reason}") from cause
 
     def stop(self) -> None:
         """Stop answering and give the port back; harmless when it was never started."""

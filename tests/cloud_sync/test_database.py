@@ -61,6 +61,7 @@ def test_a_port_that_is_taken_may_be_free_later_and_is_exit_code_1(tmp_path: Pat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         database = ["--migrate", "--database", str(tmp_path / "hub.db")]
+        database += ["--evidence", str(tmp_path / "evidence")]
         result = CliRunner().invoke(hub_command, ["serve", "--port", port, *database])
     assert result.exit_code == 1, result.output
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr

@@ -256,7 +256,7 @@ def test_the_commands_make_keys_a_repository_and_publish(tmp_path: Path, bundle:
         ),
         ("bundle assign a 1 --to no-device", "'no-device' is no site/device"),
         ("bundle assign a/b 1 --to s/d", "bundle 'a/b': letters, digits"),
-        ("keys make --out /proc/keys", "/proc/keys: is no folder"),
+        ("keys make --out /etc/passwd", "/etc/passwd: is no folder"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(

@@ -218,6 +218,19 @@ def test_two_appliances_do_not_share_a_state_folder(
     assert "another appliance is running" in second.stderr
 
 
+def test_a_ledger_of_another_box_is_for_somebody_to_mend_and_exit_code_2(
+    quiet_clip: Path, bottle_bundle: Path, tmp_path: Path
+) -> None:
+    path = a_config(tmp_path, quiet_clip, bottle_bundle)
+    (tmp_path / "state").mkdir()
+    Ledger(tmp_path / "state" / "ledger.db", "box-9").close()
+
+    ended = run(path)
+
+    assert ended.returncode == 2
+    assert "belongs to device 'box-9'" in ended.stderr
+
+
 def test_a_page_whose_port_is_taken_may_be_free_later_and_is_exit_code_1(
     quiet_clip: Path, bottle_bundle: Path, tmp_path: Path
 ) -> None:

@@ -63,8 +63,12 @@ def test_what_may_be_a_product_that_is_hardly_known_is_not_charged_for_another()
     # It leads by enough as things look, and would not if all that is lacking were made up for.
     assert lead([candidate.distance for candidate in decision.nearest]) > limits.margin
     assert (decision.nearest[0].sku, decision.verdict) == ("known", Verdict.REVIEW)
-    # What is hardly known itself is charged as before.
-    assert Gate(build_table({"new": new}, 4, limits)).decide(eye[1]).sku == "new"
+    # What is hardly known itself is charged without a doubt about itself.
+    other = between(eye[1], eye[0], 0.42)
+    assert (
+        Gate(build_table({"known": seen["known"], "new": new}, 4, limits)).decide(other).sku
+        == "new"
+    )
 
 
 @given(

@@ -9,7 +9,7 @@ from edge.panel import panel_of
 from models.groups import Groups
 from models.search_cost import nearest_of_all, search_cost
 from models.table import GroupTable, build_table, normalised
-from tests.models.a_table import LIMITS, directions, looks
+from tests.models.a_table import LIMITS, a_table, directions, looks
 from tests.models.test_enrol import ByColour
 
 ROWS = directions(40, 64, seed=3)
@@ -28,6 +28,22 @@ def groups() -> Groups:
 def test_the_whole_search_finds_the_product_in_whatever_group_it_is() -> None:
     for number, row in enumerate(ROWS):
         assert nearest_of_all({"eye": row}, groups()) == f"p{number}"
+
+
+def test_the_whole_search_tells_products_as_the_gate_does_at_the_anchors() -> None:
+    random = np.random.default_rng(1)
+    for tables in ({"warm": of(range(20))}, {"few": a_table(5), "one": a_table(1)}):
+        found = Groups(tables, dict.fromkeys(tables, "eye"), {"eye": ByColour()})
+        dim = next(iter(tables.values())).dim
+        for row in normalised(random.normal(size=(30, dim)).astype(np.float32)):
+            told = [
+                (distance, sku)
+                for table in tables.values()
+                for distance, sku in zip(
+                    table.refined(row, range(len(table))), table.skus, strict=True
+                )
+            ]
+            assert nearest_of_all({"eye": row}, found) == min(told)[1]
 
 
 def test_clear_queries_find_the_same_both_ways() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.search import Search
 from models.table import (
     DESCRIPTION,
     FILES,
@@ -131,6 +132,18 @@ def test_the_lead_is_a_share_of_the_first_distance() -> None:
     assert lead([0.3]) == pytest.approx(1.0)
 
 
+def test_a_table_of_the_second_format_decides_as_it_did_for_its_maker(tmp_path: Path) -> None:
+    table = a_table(2, thresholds=LIMITS)
+    new = replace(table.looks_of(1), handicap=-0.1)
+    table.with_products({"p1": new}).save(tmp_path)
+    distances = [0.2, 0.3]
+    assert Search(load_table(tmp_path)).lead([0, 1], distances) < lead(distances)
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    del described["yardstick"]["doubt"]
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "format": 2}))
+    assert Search(load_table(tmp_path)).lead([0, 1], distances) == lead(distances)
+
+
 def test_a_table_of_the_first_format_opens_and_tells_distances_plainly(tmp_path: Path) -> None:
     table = a_table(thresholds=LIMITS)
     table.save(tmp_path)
@@ -139,7 +152,7 @@ def test_a_table_of_the_first_format_opens_and_tells_distances_plainly(tmp_path:
     old = {key: described[key] for key in ("skus", "thresholds")}
     (tmp_path / DESCRIPTION).write_text(json.dumps(old))
     again = load_table(tmp_path)
-    assert again.yardstick == Yardstick(anchors=0.3)
+    assert again.yardstick == Yardstick(anchors=0.3, doubt=0.0)
     assert not again.products.any()
     assert again.skus == table.skus
 
@@ -147,8 +160,8 @@ def test_a_table_of_the_first_format_opens_and_tells_distances_plainly(tmp_path:
 def test_a_table_of_a_later_format_is_refused(tmp_path: Path) -> None:
     a_table().save(tmp_path)
     described = json.loads((tmp_path / DESCRIPTION).read_text())
-    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "format": 3}))
-    with pytest.raises(TableError, match="format 3"):
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "format": 4}))
+    with pytest.raises(TableError, match="format 4"):
         load_table(tmp_path)
 
 
