@@ -6,7 +6,7 @@ Called by evaluation, with the embeddings of its queries. The embedding itself i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -23,15 +23,17 @@ T = TypeVar("T")
 MOST = 100
 """Queries that are timed, evenly spread over those there are."""
 
+_BLOCK = 256
+"""Products whose anchors are compared at once: they fit the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchCost:
     """Median times of a query, and what they come to.
 
     decision_ms: to decide as a device does, centroids first, in milliseconds. all_anchors_ms: to
-    compare with the centroid and the anchors of every product of every group, all at once and with
-    everything at hand in the form that is quickest. same_product: share of the queries for which
-    both find the same product nearest.
+    compare with the centroid and the anchors of every product of every group. same_product: share
+    of the queries for which both find the same product nearest.
     """
 
     decision_ms: float
@@ -49,13 +51,17 @@ def search_cost(
     count = min(map(len, rows.values()), default=0)
     if not count or not len(groups):
         return None
-    whole = {name: _Whole.of(table) for name, table in groups.tables.items() if len(table)}
+    searches = [
+        (groups.model_of[name], FullSearch(table))
+        for name, table in groups.tables.items()
+        if len(table)
+    ]
     first, full, same = [], [], []
     for number in np.linspace(0, count - 1, min(count, MOST)).astype(int).tolist():
-        embedding = {model: found[number] for model, found in rows.items()}
+        embedding = {model: asked[number] for model, asked in rows.items()}
         ruling, seconds = _timed(partial(judge.decide, embedding.__getitem__))
         first.append(seconds)
-        nearest, seconds = _timed(partial(_nearest_of_all, whole, embedding, groups))
+        nearest, seconds = _timed(partial(_nearest, searches, embedding))
         full.append(seconds)
         same.append(ruling.nearest[0].sku == nearest)
     return SearchCost(
@@ -65,53 +71,49 @@ def search_cost(
     )
 
 
-def nearest_of_all(embedding: Mapping[str, NDArray[np.float32]], groups: Groups) -> str:
-    """Return the nearest product of at least one, told by its centroid and anchors.
+class FullSearch:
+    """The nearest product of a table by the centroid and the anchors of every one: exact.
 
-    embedding: (D,) of the item in question by the model's name.
-    """
-    whole = {name: _Whole.of(table) for name, table in groups.tables.items() if len(table)}
-    return _nearest_of_all(whole, embedding, groups)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Whole:
-    """A table as it is compared with at once.
-
-    anchors: (A, D) float32. places: (P, M) which of them are a product's, A where it has fewer.
-    asked: (P,) how many of them tell it.
+    Anchors are read as they are kept, half precision on the disk, a block of products at a time.
     """
 
-    table: GroupTable
-    anchors: NDArray[np.float32]
-    places: NDArray[np.int64]
-    asked: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, table: GroupTable) -> _Whole:
+    def __init__(self, table: GroupTable) -> None:
+        """Take a table of at least one product."""
+        self._table = table
         counts = np.diff(table.offsets)
-        most = max(int(counts.max()), ANCHORS_ASKED)
-        places = table.offsets[:-1, None] + np.arange(most)
-        places[np.arange(most) >= counts[:, None]] = len(table.anchors)
-        anchors = np.asarray(table.anchors, np.float32)
-        return cls(table, anchors, places, np.minimum(counts, ANCHORS_ASKED))
+        self._asked = np.minimum(counts, ANCHORS_ASKED)
+        most = np.arange(max(int(counts.max()), ANCHORS_ASKED))
+        self._blocks = []
+        for start in range(0, len(table), _BLOCK):
+            products = slice(start, min(start + _BLOCK, len(table)))
+            first, last = table.offsets[products.start], table.offsets[products.stop]
+            own = table.offsets[products, None] - first + most
+            # Where a product has fewer, behind the block's last.
+            places = np.where(most < counts[products, None], own, last - first)
+            self._blocks.append((products, slice(first, last), places))
 
     def nearest(self, embedding: NDArray[np.float32]) -> tuple[float, str]:
-        """Return the distance to the nearest product, as `GroupTable.refined` tells it, and it."""
-        share = self.table.yardstick.anchors
-        similar = np.append(self.anchors @ embedding, np.float32(-np.inf))[self.places]
-        top = np.partition(similar, -ANCHORS_ASKED, axis=1)[:, -ANCHORS_ASKED:]
-        told = np.where(np.isfinite(top), top, 0.0).sum(axis=1) / self.asked
-        told = share * told + (1.0 - share) * (self.table.centroids @ embedding)
-        told -= self.table.handicaps
-        row = int(told.argmax())
-        return 1.0 - float(told[row]), self.table.skus[row]
+        """Return the distance to the nearest product, as `GroupTable.refined` tells it, and it.
+
+        embedding: (D,) float32.
+        """
+        table, share = self._table, self._table.yardstick.anchors
+        similar = np.empty(len(table), np.float32)
+        for products, anchors, places in self._blocks:
+            each = np.asarray(table.anchors[anchors], np.float32) @ embedding
+            each = np.append(each, np.float32(-np.inf))[places]
+            top = np.partition(each, -ANCHORS_ASKED, axis=1)[:, -ANCHORS_ASKED:]
+            similar[products] = np.where(np.isfinite(top), top, 0.0).sum(axis=1)
+        similar *= share / self._asked
+        similar += (1.0 - share) * (table.centroids @ embedding) - table.handicaps
+        row = int(similar.argmax())
+        return 1.0 - float(similar[row]), table.skus[row]
 
 
-def _nearest_of_all(
-    whole: Mapping[str, _Whole], embedding: Mapping[str, NDArray[np.float32]], groups: Groups
+def _nearest(
+    searches: Sequence[tuple[str, FullSearch]], embedding: Mapping[str, NDArray[np.float32]]
 ) -> str:
-    return min(one.nearest(embedding[groups.model_of[name]]) for name, one in whole.items())[1]
+    return min(search.nearest(embedding[model]) for model, search in searches)[1]
 
 
 def _timed(ask: Callable[[], T]) -> tuple[T, float]:

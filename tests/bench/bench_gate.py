@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edge.gate import NEAREST, Decision, Gate
 from models.enrol import ANCHORS
-from models.search import Search, greatest
+from models.search import Search
+from models.search_cost import FullSearch
 from models.table import GroupTable, Thresholds, load_table, normalised
 
 SIZES = (1_000, 10_000, 100_000)
@@ -37,10 +38,7 @@ _EVERY = 40
 """Of so many queries one is compared with all anchors, which takes long."""
 
 _BLOCK = 256
-"""Products whose anchors are compared at once: they fit the cache."""
-
-_ASKED = 5
-"""Anchors a product is told by, as in `models.table`."""
+"""Products whose anchors are drawn at once."""
 
 Query = NDArray[np.float32]
 
@@ -81,7 +79,7 @@ def _measure(products: int, queries: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="shelfgate-gate-") as folder:
         _a_table(products).save(Path(folder))
         table = load_table(Path(folder))
-        gate, only = Gate(table), Search(table)
+        gate, only, whole = Gate(table), Search(table), FullSearch(table)
         index = faiss.IndexFlatIP(DIM)
         index.add(np.asarray(table.centroids))
         clear, unclear = (_queries(table, queries, noise) for noise in (_CLEAR, _UNCLEAR))
@@ -92,11 +90,8 @@ def _measure(products: int, queries: int) -> dict[str, Any]:
         def search(query: Query) -> list[int]:
             return only.by_centroid(query)[0]
 
-        def by_all(query: Query) -> list[int]:
-            return _by_all_anchors(table, query)
-
         few = np.concatenate([clear[::_EVERY], unclear[::_EVERY]])
-        (all_ms,) = _in_turns([by_all], few)
+        (all_ms,) = _in_turns([whole.nearest], few)
         gate_ms, search_ms, faiss_ms = _in_turns([gate.decide, search, by_faiss], clear)
         (refined_ms,) = _in_turns([gate.decide], unclear)
         return {
@@ -109,7 +104,7 @@ def _measure(products: int, queries: int) -> dict[str, Any]:
             "immediate": _share(gate.decide(query).immediate for query in (*clear, *unclear)),
             "same_nearest": _share(search(query) == by_faiss(query) for query in clear),
             "same_product": _share(
-                _first(gate.decide(query)) == table.skus[by_all(query)[0]] for query in few
+                _first(gate.decide(query)) == whole.nearest(query)[1] for query in few
             ),
             "table_mib": round(_size(table) / 2**20, 1),
         }
@@ -138,19 +133,6 @@ def _queries(table: GroupTable, count: int, noise: float) -> Query:
     random = np.random.default_rng(count)
     asked = table.centroids[random.integers(len(table), size=count)]
     return normalised(asked + random.normal(0.0, noise, asked.shape).astype(np.float32))
-
-
-def _by_all_anchors(table: GroupTable, query: Query) -> list[int]:
-    """Return the nearest products, every one told by its centroid and anchors as the gate would."""
-    similar = np.empty(len(table), np.float32)
-    every = table.anchors.reshape(len(table), ANCHORS, DIM)
-    for start in range(0, len(table), _BLOCK):
-        each = every[start : start + _BLOCK].astype(np.float32) @ query
-        nearest = np.partition(each, ANCHORS - _ASKED, axis=1)[:, -_ASKED:]
-        similar[start : start + _BLOCK] = nearest.mean(axis=1)
-    share = table.yardstick.anchors
-    similar = share * similar + (1.0 - share) * (table.centroids @ query)
-    return greatest(similar, NEAREST)[0]
 
 
 def _first(decision: Decision) -> str:

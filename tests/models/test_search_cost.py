@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge.panel import panel_of
 from models.groups import Groups
-from models.search_cost import nearest_of_all, search_cost
+from models.search_cost import FullSearch, search_cost
 from models.table import GroupTable, build_table, normalised
-from tests.models.a_table import LIMITS, a_table, directions, looks
+from tests.models.a_table import LIMITS, directions, looks
 from tests.models.test_enrol import ByColour
 
 ROWS = directions(40, 64, seed=3)
@@ -25,25 +27,31 @@ def groups() -> Groups:
     return Groups(tables, dict.fromkeys(tables, "eye"), {"eye": ByColour()})
 
 
-def test_the_whole_search_finds_the_product_in_whatever_group_it_is() -> None:
+@pytest.mark.parametrize("products", [1, 5, 300])
+def test_the_full_search_tells_products_as_the_gate_does_at_the_anchors(products: int) -> None:
+    random = np.random.default_rng(products)
+    rows = directions(products, 64, seed=products)
+    some = {
+        f"p{i}": replace(looks(rows[i], 7, seed=i), handicap=float(random.uniform(-0.2, 0.2)))
+        for i in range(products)
+    }
+    few = {
+        sku: replace(look, anchors=look.anchors[: 1 + i % 7])
+        for i, (sku, look) in enumerate(some.items())
+    }
+    table = build_table(few, 64, LIMITS)
+    search = FullSearch(table)
+    for row in normalised(random.normal(size=(30, 64)).astype(np.float32)):
+        distances = table.refined(row, range(len(table)))
+        distance, sku = search.nearest(row)
+        assert sku == table.skus[int(np.argmin(distances))]
+        assert distance == pytest.approx(min(distances), abs=1e-5)
+
+
+def test_the_full_search_finds_the_product_in_whatever_group_it_is() -> None:
+    searches = [FullSearch(table) for table in groups().tables.values()]
     for number, row in enumerate(ROWS):
-        assert nearest_of_all({"eye": row}, groups()) == f"p{number}"
-
-
-def test_the_whole_search_tells_products_as_the_gate_does_at_the_anchors() -> None:
-    random = np.random.default_rng(1)
-    for tables in ({"warm": of(range(20))}, {"few": a_table(5), "one": a_table(1)}):
-        found = Groups(tables, dict.fromkeys(tables, "eye"), {"eye": ByColour()})
-        dim = next(iter(tables.values())).dim
-        for row in normalised(random.normal(size=(30, dim)).astype(np.float32)):
-            told = [
-                (distance, sku)
-                for table in tables.values()
-                for distance, sku in zip(
-                    table.refined(row, range(len(table))), table.skus, strict=True
-                )
-            ]
-            assert nearest_of_all({"eye": row}, found) == min(told)[1]
+        assert min(search.nearest(row) for search in searches)[1] == f"p{number}"
 
 
 def test_clear_queries_find_the_same_both_ways() -> None:
