@@ -24,10 +24,16 @@ _SQLITE = {
 }  # fmt: skip
 
 
+class PassingError(Exception):
+    """Base of errors that say of themselves that they may pass, where their causes do not tell."""
+
+
 def may_pass(error: BaseException) -> bool:
     """Return whether what is behind an error, by its causes, may be gone at the next try."""
     behind: BaseException | None = error
     while behind is not None:
+        if isinstance(behind, PassingError):
+            return True
         if isinstance(behind, sqlite3.Error):
             return getattr(behind, "sqlite_errorcode", 0) & 0xFF in _SQLITE
         if isinstance(behind, socket.gaierror):

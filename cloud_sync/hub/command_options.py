@@ -17,7 +17,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from cloud_sync.hub.audit import Role, Who
-from cloud_sync.hub.database import DatabaseDown, DatabaseError, check, open_database
+from cloud_sync.hub.database import DatabaseError, check, open_database
 from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.evidence import PictureStore
 from cloud_sync.messages import MessageError, is_name
@@ -158,8 +158,6 @@ def opened(database: str, *, migrate: bool = False) -> Engine:
         if migrate:
             migrate_database(engine)
         check(engine)
-    except DatabaseDown as error:
-        raise click.ClickException(str(error)) from error
     except DatabaseError as error:
         raise cannot_start(error) from error
     return engine

@@ -19,7 +19,7 @@ from cloud_sync.hub.app import create_app
 from cloud_sync.hub.bundle_commands import EXTRA
 from cloud_sync.hub.command_options import BrokerLine
 from cloud_sync.hub.courier import Courier
-from cloud_sync.hub.database import DatabaseDown, DatabaseError, open_database
+from cloud_sync.hub.database import DatabaseError, open_database
 from cloud_sync.hub.database import migrate as migrate_database
 from cloud_sync.hub.enrolments import Enrolments
 from cloud_sync.hub.evidence import EvidenceRoom
@@ -228,10 +228,8 @@ def migrate(database: str, as_json: bool) -> None:
     """
     try:
         revision = migrate_database(open_database(database))
-    except DatabaseDown as error:
-        raise click.ClickException(str(error)) from error
     except DatabaseError as error:
-        raise BadInput(str(error)) from error
+        raise cannot_start(error) from error
     click.echo(json.dumps({"revision": revision}) if as_json else f"Schema {revision}")
 
 

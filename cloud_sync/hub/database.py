@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from cloud_sync.logs import without_secrets
-from models.passing import may_pass
+from models.passing import PassingError, may_pass
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 KNOWN = ("sqlite", "postgresql")
@@ -26,7 +26,7 @@ class DatabaseError(Exception):
     """The database cannot be used; the text says why and what to do."""
 
 
-class DatabaseDown(DatabaseError):
+class DatabaseDown(DatabaseError, PassingError):
     """The database cannot be reached, or not be used, now; later it may."""
 
 
